@@ -1,0 +1,378 @@
+"""Role, reason and goal of one connection: a pure function of the facts that it reads.
+
+Loss of the right wins over everything at once; damping and backoff only ever delay an *acquire*.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum, unique
+from types import MappingProxyType
+from typing import Final
+
+from swanherd.core import aims
+from swanherd.core.facts import NETWORK_HOLD_S, Failure, IkeSa, Network, Unknown, relied_on
+from swanherd.core.intent import Child, Connection, IPAddress
+from swanherd.core.moves import endpoint_of, on_way, settle, spare, up_on_way, wanted_up
+from swanherd.core.peer import nat_noted, silent_at
+from swanherd.core.sas import unwanted, without_outdated
+from swanherd.core.source import Choice, choose
+from swanherd.core.view import Attempt, Memory, View
+from swanherd.core.wire import fence_state, may_roam, silenced
+from swanherd.core.words import Fence, Notice, Reason, Role, Start
+
+CONNECTING_LOOK_S: Final = 1.0
+"""How soon to look again at a handshake that is under way, should charon's events tell nothing."""
+
+STABLE_S: Final = 10.0
+"""A peer that deletes what came up within this time is retried with backoff; later that is no failure."""
+
+SILENT_AFTER_S: Final = 3.0
+"""A handshake that has run this long is reported as unanswered; charon's first retransmission comes after 4 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long to wait after a failed handshake: doubles from *min_s* to *max_s*."""
+
+    min_s: float = 1.0
+    max_s: float = 60.0
+
+    def delay_s(self, failures: int) -> float:
+        """Seconds to wait after *failures* in a row (1 or more)."""
+        return min(self.max_s, self.min_s * 2.0 ** (min(failures, 30) - 1))
+
+
+@unique
+class Goal(Enum):
+    """What the plan must reach."""
+
+    RUN = "run"
+    """Loaded with the source; its children up, trapped or awaited."""
+    RELEASE = "release"
+    """Nothing of it left in charon that could run; the secret stays where the connection is still wanted."""
+    HOLD = "hold"
+    """Touch nothing: it is somebody else's, or too little is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one connection is and should become."""
+
+    name: str
+    role: Role
+    goal: Goal
+    reason: Reason
+    detail: str = ""
+    source: IPAddress | None = None
+    fence: Fence = Fence.NOT_NEEDED
+    initiate: tuple[Child, ...] = ()
+    """Children to initiate now."""
+    terminate: tuple[int, ...] = ()
+    """Unique ids of IKE_SAs that must go: displaced, deleting, from another source, of other settings."""
+    forfeited: tuple[int, ...] = ()
+    """Those of them that run from an address to which the right is lost."""
+    terminate_children: tuple[int, ...] = ()
+    """Unique ids of CHILD_SAs that must go, their IKE_SA staying."""
+    probe: tuple[IPAddress, ...] = ()
+    """Addresses to ask, from the source, whether they live; nothing depends on it but a return to them."""
+    look_again_at: float | None = None
+    notices: Mapping[Notice, str] = field(default_factory=lambda: MappingProxyType({}))
+    """What people should know although it changes no role, in words for each."""
+    memory: Memory = field(default_factory=Memory)
+
+
+DEFAULT_BACKOFF: Final = Backoff()
+
+_ABANDONED: Final = frozenset({Reason.ANOTHER_MASTER, Reason.KEEPALIVED_GONE, Reason.KEEPALIVED_SILENT})
+"""Reasons that say that nobody here looks after the address any more."""
+
+_CHARON_REASONS: Final = {"not-read": Reason.STARTING, "frozen": Reason.CHARON_FROZEN, "gone": Reason.CHARON_GONE}
+
+
+def decide(view: View, memory: Memory, now: float, backoff: Backoff = DEFAULT_BACKOFF) -> Decision:
+    """Decide *view*'s connection at *now* (monotonic seconds)."""
+    decision = _decide(view, memory, now, backoff)
+    if isinstance(view.network, Unknown) and decision.role is Role.ACTIVE:
+        # The right ends then, whatever happens or does not happen meanwhile.
+        decision = _looking(decision, view.network.since + NETWORK_HOLD_S)
+    kept = decision.memory
+    if decision.reason is not memory.reason:
+        kept = replace(kept, reason=decision.reason, reason_since=now)
+    if decision.role is not memory.role:
+        kept = replace(kept, role=decision.role, role_since=now)
+    return replace(decision, memory=kept, notices={**decision.notices, **_insisted_on(view)})
+
+
+def _insisted_on(view: View) -> Mapping[Notice, str]:
+    """What the settings ask for although it is a risk."""
+    if view.connection is None or not may_roam(view.connection, view.interfaces):
+        return {}
+    return {
+        Notice.MOBIKE: "charon may try to take the tunnel to another address of this gateway when the VIP leaves; "
+        "so no IPsec leaves this gateway but that of swanherd's own connections"
+    }
+
+
+def _decide(view: View, memory: Memory, now: float, backoff: Backoff) -> Decision:
+    connection = view.connection
+    if connection is None:
+        return _retired(view, memory)
+    if view.foreign:
+        # Also when the right is lost, or the agent stops: what runs there is not ours to end, and the guard holds the
+        # VIP anyway.
+        return _hold(view, memory, Reason.NAME_TAKEN, f"somebody else loaded a connection named {view.name}")
+    if view.stopping:
+        return _standby(view, memory, Choice(None, Reason.STOPPING, "the agent stops, and releases what it runs"))
+    network = relied_on(view.network, now)
+    if network is None:
+        return _blind(view, memory)
+    choice = choose(connection, view.interfaces, network, view.situation)
+    if choice.source is None:
+        return _looking(_standby(view, memory, choice), choice.look_again_at)
+    choice, memory = settle(view, connection, choice, memory, network, now)
+    active = replace(
+        _active(view, connection, choice, network, memory, now, backoff),
+        notices={Notice.TWO_MASTERS: choice.detail} if choice.two_masters else {},
+    )
+    return _looking(_looking(active, choice.look_again_at), view.displaced_look_at)
+
+
+def _looking(decision: Decision, at: float | None) -> Decision:
+    """*decision*, to be taken again at *at* at the latest."""
+    if at is None:
+        return decision
+    return replace(decision, look_again_at=min(at, decision.look_again_at or at))
+
+
+def _blind(view: View, memory: Memory) -> Decision:
+    """No addresses can be relied on: at start nothing is touched; later the right is gone."""
+    if isinstance(view.network, Unknown) and view.network.why == "not-read":
+        return _hold(view, memory, Reason.STARTING, "addresses have not been read yet")
+    return _standby(view, memory, Choice(None, Reason.NETWORK_UNKNOWN, "the kernel's addresses cannot be read"))
+
+
+def _hold(view: View, memory: Memory, reason: Reason, detail: str) -> Decision:
+    return Decision(view.name, Role.STANDBY, Goal.HOLD, reason, detail, memory=memory)
+
+
+def _retired(view: View, memory: Memory) -> Decision:
+    if view.foreign:
+        return _hold(view, memory, Reason.NAME_TAKEN, "left the settings; what is loaded now is somebody else's")
+    return _standby(view, memory, Choice(None, Reason.REMOVED, "no longer in the settings"))
+
+
+def _standby(view: View, memory: Memory, choice: Choice) -> Decision:
+    return Decision(
+        view.name,
+        Role.STANDBY,
+        # What a charon has that was not read yet is known in milliseconds; until then nothing is pruned.
+        Goal.HOLD if _not_read(view) else Goal.RELEASE,
+        choice.reason,
+        choice.detail,
+        fence=fence_state(view),
+        notices=_left_behind(view) if choice.reason in _ABANDONED else {},
+        # A new takeover starts without the old one's backoff.
+        memory=Memory(
+            role=memory.role, role_since=memory.role_since, reason=memory.reason, reason_since=memory.reason_since
+        ),
+    )
+
+
+def _left_behind(view: View) -> Mapping[Notice, str]:
+    """Says how to remove VIPs that are here and fenced; nobody but a person does it."""
+    told = [
+        f"{held.ip} was left behind on {held.device} and no longer answers there; "
+        f"remove it: ip address del {held.ip}/{held.prefix} dev {held.device}"
+        for held in silenced(view)
+    ]
+    return {Notice.STALE_VIP: "\n".join(told)} if told else {}
+
+
+def _not_read(view: View) -> bool:
+    return isinstance(view.charon, Unknown) and view.charon.why == "not-read"
+
+
+def _active(
+    view: View,
+    connection: Connection,
+    choice: Choice,
+    network: Network,
+    memory: Memory,
+    now: float,
+    backoff: Backoff,
+) -> Decision:
+    source = choice.source
+    base = Decision(view.name, Role.ACTIVE, Goal.RUN, Reason.LOADING, "", source, memory=memory)
+    if source is None:
+        raise ValueError("nobody is active without a source")
+    if isinstance(view.charon, Unknown):
+        reason = _CHARON_REASONS.get(view.charon.why, Reason.CHARON_GONE)
+        return replace(base, goal=Goal.HOLD, reason=reason, detail="loads as soon as charon answers")
+    digest = view.digests.get(source)
+    memory = _about(view, connection, source, memory)
+    failures_before = memory.failures
+    others = spare(view, connection, source, network)
+    bad = unwanted(view, connection, source, now, spare=others)
+    good = tuple(sa for sa in view.here.sas if sa.unique_id not in bad.unique_ids)
+    if bad.why in {Reason.NAT_FOUND, Reason.AH_BEHIND_NAT}:
+        memory = nat_noted(memory, bad.why, now=now, again_s=backoff.max_s)
+    memory = _counted(view, tuple(sa for sa in good if on_way(sa, connection, source)), memory, now, backoff)
+    good, outdated = without_outdated(view, connection, good)
+    base = replace(base, memory=memory, terminate=bad.unique_ids, forfeited=bad.forfeited)
+    base = replace(base, terminate_children=outdated)
+    if view.lane.refused is not None and not view.lane.busy:
+        return _refused(base, view.lane.refused, now, backoff)
+    if view.here.config is None or view.here.config.digest != digest:
+        again = memory.ran_in == view.charon.value
+        base = replace(base, reason=Reason.UNLOADED_BY_OTHER if again else Reason.LOADING)
+    else:
+        base = replace(base, reason=Reason.UP, memory=replace(memory, ran_in=view.charon.value))
+    if bad.why is not None:
+        base = replace(base, reason=bad.why, detail=choice.detail if bad.why is Reason.MOVING else "")
+    decision = _children(view, connection, base, good, now, backoff)
+    decision = _aiming(view, connection, decision, now, backoff, failed=decision.memory.failures > failures_before)
+    return _looking(_looking(decision, others.look_again_at), silent_at(view, connection))
+
+
+def _about(view: View, connection: Connection, source: IPAddress, memory: Memory) -> Memory:
+    """*memory* of today's settings, source and endpoints: what failed or ran under others says nothing about now."""
+    digest = view.digests.get(source)
+    basis = (digest, source) if len(view.targets) < 2 else (*view.basis, source)
+    if memory.basis != basis:
+        memory = replace(
+            memory, basis=basis, failures=0, retry_at=None, counted=None, failure=None, ran_in=None, tried=0
+        )
+    return replace(memory, digest=digest, aim=endpoint_of(connection) if view.targets else None)
+
+
+def _aiming(
+    view: View, connection: Connection, decision: Decision, now: float, backoff: Backoff, *, failed: bool
+) -> Decision:
+    """*decision* with another endpoint as the aim, where that is due; the next pass, at once, is about that one.
+
+    *failed*: an attempt was counted in this pass.
+    """
+    memory, attempt = decision.memory, view.lane.attempt
+    if len(view.targets) < 2 or connection.start is Start.RESPOND:
+        return decision
+    fresh = attempt is not None and attempt.digest == memory.digest
+    if decision.reason is Reason.UP:
+        memory, probe, look = aims.back_to_first(view, connection, replace(memory, tried=0), now)
+        decision = _looking(replace(decision, memory=memory, probe=probe), look)
+    elif failed or (fresh and decision.initiate and aims.lost(view, attempt)):
+        memory = aims.gone_on(view, memory, attempt, now)
+    elif fresh and attempt is not None and attempt.started != memory.counted:
+        expired = aims.out_of_time(view, connection, attempt, now)
+        if expired is not None:
+            memory = aims.gone_on(view, _failed(memory, attempt, expired, now, backoff), attempt, now)
+    if memory.aim == decision.memory.aim and decision.reason is not Reason.UP:
+        return replace(decision, memory=memory)
+    if memory.aim == endpoint_of(connection):
+        return decision
+    return replace(decision, memory=memory, initiate=(), look_again_at=now)
+
+
+def _children(
+    view: View, connection: Connection, base: Decision, sas: tuple[IkeSa, ...], now: float, backoff: Backoff
+) -> Decision:
+    """Which children are missing, and what to do about it now. *base*'s reason is UP where all else is settled."""
+    if base.source is None:
+        raise ValueError("nobody is active without a source")
+    up = up_on_way(sas, connection, base.source)
+    missing = tuple(child for child in wanted_up(sas, connection, base.source) if child.name not in up)
+    starts = {connection.start_of(child) for child in connection.children}
+    settled = base.reason is Reason.UP
+    if not missing:
+        if settled and not up and Start.CONNECT not in starts:
+            trapped = Start.ON_DEMAND in starts
+            return replace(base, reason=Reason.TRAPPED if trapped else Reason.WAITING_FOR_PEER)
+        return replace(base, memory=_calm(view, base.memory, now) if settled else base.memory)
+    here = tuple(sa for sa in sas if on_way(sa, connection, base.source))
+    memory = _closed_soon(view, base, now, backoff)
+    base = replace(base, memory=memory)
+    if memory.retry_at is not None and now < memory.retry_at and memory.failure is not None:
+        return replace(base, reason=memory.failure.reason, detail=memory.failure.detail, look_again_at=memory.retry_at)
+    if endpoint_of(connection) is None and view.unresolved:
+        return replace(base, reason=Reason.UNRESOLVED, detail=f"no address is known for {', '.join(view.unresolved)}")
+    if view.lane.queued or (not base.terminate and any(sa.connecting for sa in here)):
+        return _connecting(view, base, now)
+    reason = Reason.CONNECTING if settled else base.reason
+    return replace(base, reason=reason, initiate=missing, look_again_at=now + CONNECTING_LOOK_S)
+
+
+def _connecting(view: View, base: Decision, now: float) -> Decision:
+    attempt = view.lane.attempt
+    started = attempt.started if attempt is not None else now
+    if view.lane.queued:
+        reason, detail = Reason.QUEUED, "waits for a slot in the window of handshakes"
+    elif now - started >= SILENT_AFTER_S:
+        reason, detail = Reason.NO_ANSWER, f"the peer has not answered for {now - started:.0f} s"
+    else:
+        reason, detail = Reason.CONNECTING, ""
+    look = now + CONNECTING_LOOK_S
+    if attempt is not None and len(view.targets) > 1 and view.connection is not None:
+        look = min(look, max(now, started + view.connection.attempt_s))
+    return replace(base, reason=reason, detail=detail, look_again_at=look)
+
+
+def _refused(base: Decision, refused: Failure, now: float, backoff: Backoff) -> Decision:
+    """Charon refused a step: the same again would be refused again, so it is tried rarely."""
+    retry_at = refused.at + backoff.max_s
+    if now >= retry_at:
+        return base
+    return replace(
+        base, goal=Goal.HOLD, reason=refused.reason, detail=refused.detail, look_again_at=retry_at, terminate=()
+    )
+
+
+def _counted(view: View, sas: tuple[IkeSa, ...], memory: Memory, now: float, backoff: Backoff) -> Memory:
+    """Take the latest attempt into account once, when it is over."""
+    attempt = view.lane.attempt
+    if attempt is None or attempt.started == memory.counted or view.lane.busy:
+        return memory
+    if attempt.digest != memory.digest:
+        return memory  # of another source or other settings: it delays nothing now
+    failure = attempt.failure
+    ended = attempt.ended if attempt.ended is not None else now
+    if failure is None and attempt.ended is None:
+        if any(sa.connecting or sa.established for sa in sas):
+            return memory
+        # The lane stopped waiting and the handshake has vanished since.
+        failure = view.here.failure or Failure(Reason.NO_ANSWER, "the peer did not answer", now)
+    if failure is None:
+        return memory
+    return _failed(memory, attempt, failure, ended, backoff)
+
+
+def _calm(view: View, memory: Memory, now: float) -> Memory:
+    """Everything is up: past failures count no more, once it has lasted."""
+    attempt = view.lane.attempt
+    if attempt is None:
+        return replace(memory, failures=0, retry_at=None, failure=None)
+    if attempt.ended is None:
+        # It came up after the lane had stopped waiting: its end, some day, is no failure of the handshake.
+        return replace(memory, failures=0, retry_at=None, failure=None, counted=attempt.started)
+    failures = memory.failures if now - attempt.ended < STABLE_S else 0
+    return replace(memory, failures=failures, retry_at=None, failure=None)
+
+
+def _closed_soon(view: View, base: Decision, now: float, backoff: Backoff) -> Memory:
+    """Take into account, once, that what came up is gone again although nobody here took it away."""
+    attempt, memory = view.lane.attempt, base.memory
+    if attempt is None or attempt.ended is None or attempt.failure is not None or attempt.started == memory.counted:
+        return memory
+    if view.lane.busy or base.terminate or base.terminate_children or attempt.digest != memory.digest:
+        return memory
+    if now - attempt.ended >= STABLE_S:
+        return replace(memory, failures=0, counted=attempt.started)
+    told = view.here.failure
+    if told is None or told.at < attempt.started:
+        told = Failure(Reason.PEER_CLOSED, "the peer closed it as soon as it was up", now)
+    return _failed(memory, attempt, told, now, backoff)
+
+
+def _failed(memory: Memory, attempt: Attempt, failure: Failure, ended: float, backoff: Backoff) -> Memory:
+    failures = memory.failures + 1
+    # A silent peer has cost its own waiting time already; backing off would only delay its return.
+    delay_s = backoff.min_s if failure.reason is Reason.NO_ANSWER else backoff.delay_s(failures)
+    return replace(memory, failures=failures, counted=attempt.started, failure=failure, retry_at=ended + delay_s)
