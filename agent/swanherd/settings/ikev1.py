@@ -1,0 +1,33 @@
+"""What IKEv1 cannot do: each is one clear error, since charon would take it and do something else."""
+
+from swanherd.settings import proposals
+from swanherd.settings.connection import ConnectionTable
+from swanherd.settings.fragments import Key
+from swanherd.settings.validate import Tables
+
+
+def check_ikev1(tables: Tables) -> None:
+    """Add a problem for everything that only IKEv2 has, in connections that speak IKEv1."""
+    for name, connection in tables.connections.items():
+        if connection.ike_version == 1:
+            _connection(tables, ("connections", name), connection)
+
+
+def _connection(tables: Tables, key: Key, connection: ConnectionTable) -> None:
+    if connection.mobike:
+        tables.add((*key, "mobike"), "is of IKEv2; IKEv1 has no MOBIKE")
+    if connection.split:
+        tables.add((*key, "split"), "is of IKEv2; in IKEv1 every child is negotiated by itself already")
+    for position, proposal in enumerate(connection.proposals):
+        if proposals.is_aead(proposal):
+            tables.add((*key, "proposals", position), f"'{proposal}': IKEv1 has no AEAD for itself (ESP may have)")
+        elif proposals.more_exchanges(proposal):
+            tables.add((*key, "proposals", position), f"'{proposal}': IKEv1 has one key exchange only")
+    for name, child in connection.children.items():
+        if len(child.local) > 1 or len(child.remote) > 1:
+            # Charon would negotiate the first of each, and never say so.
+            number = len(child.local) * len(child.remote)
+            tables.add(
+                (*key, "children", name),
+                f"IKEv1 has one network on each side of a child: write {number} children, one for each pair",
+            )
