@@ -1,0 +1,319 @@
+"""The facade: all of charon that the rest of the agent sees, in the core's words."""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final
+
+from swanherd.core.facts import CharonConnection, CharonIdentity, Known, LoadedConfig, Unknown
+from swanherd.core.intent import Child, Connection, IPAddress
+from swanherd.world.charon import algorithms, canonical, messages
+from swanherd.world.charon.codec import Outgoing
+from swanherd.world.charon.errors import CharonError, CharonRefused, CharonSilent
+from swanherd.world.charon.lanes import READ_LIMIT, RELEASE_LIMIT, TAKEOVER_LIMIT, CharonStats, Lane, Ledger
+from swanherd.world.charon.listener import Listener
+from swanherd.world.charon.looker import Looker
+from swanherd.world.charon.mirror import Mirror
+from swanherd.world.charon.reader import Reader
+from swanherd.world.charon.reasons import Path
+from swanherd.world.charon.watcher import Watcher
+
+CALL_DEADLINE_S: Final = 5.0
+"""For takeovers: charon answers in a millisecond; with a thousand handshakes under way, in tens of them."""
+RELEASE_DEADLINE_S: Final = 2.0
+"""For fences: after this long the release is reported as pending, and tried again."""
+AT_ONCE: Final = -1
+"""As a timeout in a vici message: do not wait for the outcome. 0 would wait for ever, and 12 such calls hang charon."""
+LOG_LAG_S: Final = 0.2
+"""By how much a line of the log may come later than the listing that shows what it is about."""
+_STILLBORN: Final = re.compile(r"establishing CHILD_SA '.*' failed")
+
+
+class Charon:
+    """One charon, whichever process it is at the moment.
+
+    Commands return when charon has answered; they raise CharonGone, CharonSilent (outcome unknown) or CharonRefused.
+    Those with *urgent* have connections of their own and never queue behind the others.
+    """
+
+    def __init__(self, *, socket_path: str, on_change: Callable[[frozenset[str] | None], None]) -> None:
+        self._mirror = Mirror()
+        self._on_change = on_change
+        self.stats = CharonStats()
+        self._ledger = Ledger()
+        self._lanes: list[Lane] = []
+
+        def lane(limit: int, deadline_s: float, ledger: Ledger, on_late: Callable[[str], None]) -> Lane:
+            one = Lane(
+                socket_path, limit=limit, deadline_s=deadline_s, ledger=ledger, stats=self.stats, on_late=on_late
+            )
+            self._lanes.append(one)
+            return one
+
+        self._takeovers = lane(TAKEOVER_LIMIT, CALL_DEADLINE_S, self._ledger, self._settled_late)
+        self._releases = lane(RELEASE_LIMIT, RELEASE_DEADLINE_S, self._ledger, self._settled_late)
+        self._urgent_reader = Reader(self._releases)
+        self._takeover_reader = Reader(self._takeovers)
+        # A ledger of its own: a late answer to a listing proves nothing, and no fence waits for it.
+        reads = lane(READ_LIMIT, RELEASE_DEADLINE_S, Ledger(), lambda _: None)
+        self._looker = Looker(reads, mirror=self._mirror, on_change=on_change)
+        self._listener = Listener(self._looker, mirror=self._mirror, on_change=on_change)
+        self._watcher = Watcher(
+            socket_path,
+            mirror=self._mirror,
+            looker=self._looker,
+            listener=self._listener,
+            stats=self.stats,
+            on_change=lambda: on_change(None),
+            on_connect=self._ready,
+        )
+        self._proven: set[str] = set()
+        self._proofs: set[asyncio.Task[None]] = set()
+        self._proving = asyncio.Lock()
+        self._algorithms: frozenset[str] | None = None
+        """Names of what this charon can do; None: not read yet, and then nothing is refused for it."""
+        self._userland = False
+        self._odd: dict[str, str] = {}
+        """Why a configuration is refused, by its digest."""
+
+    # --- facts --------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> Known[CharonIdentity] | Unknown[CharonIdentity]:
+        """Which charon it is; Unknown as "gone", "frozen", or "not-read" (there, but not all is read yet)."""
+        return self._watcher.state
+
+    def connection(self, name: str) -> CharonConnection:
+        """Everything in charon that bears *name*, as last read."""
+        return self._mirror.view(name)
+
+    def names(self) -> frozenset[str]:
+        """Every name that is loaded, trapped or has an SA."""
+        return frozenset(name for name, here in self._mirror.here.items() if not here.empty)
+
+    def key_ids(self) -> frozenset[str]:
+        """The ids of all private keys that are loaded, whoever loaded them."""
+        return self._mirror.keys
+
+    def watch(self, names: Iterable[str]) -> None:
+        """These names are ours to care for: what exactly is loaded under them is read, not just that something is."""
+        self._looker.watch(frozenset(names))
+
+    def expected(self, connection: Connection, source: IPAddress) -> LoadedConfig:
+        """What :attr:`CharonConnection.config` will be after :meth:`load`."""
+        return canonical.expected(connection, source)
+
+    async def run(self) -> None:
+        """Keep the facts; never returns."""
+        await self._watcher.run()
+
+    async def close(self) -> None:
+        """End all connections; what charon was sent, it still does."""
+        self._watcher.close()
+        for proof in self._proofs:
+            proof.cancel()
+        for lane in self._lanes:
+            lane.close()
+        await asyncio.sleep(0)
+
+    # --- acquiring ----------------------------------------------------------------------------------------------
+
+    async def load_secret(
+        self, connection: Connection, secret: bytes, version: str, *, sources: Iterable[IPAddress] = ()
+    ) -> None:
+        """Load the pre-shared key under the connection's own id; the one before is replaced.
+
+        With a certificate it is the private key; one that several connections have is loaded once. *sources*:
+        every address that may become the source, for a local identity that follows it.
+        """
+        name = connection.name
+        if connection.auth == "certificate":
+            if version not in self._mirror.keys:
+                await self._command("load-key", {"type": "any", "data": secret}, name=name)
+                self._changed(name, self._mirror.put_key(version, loaded=True))
+            return
+        message = messages.load_shared(connection, secret, sources)
+        self._mirror.versions.pop(name, None)  # until the answer comes it may be the one before, or this one
+        await self._command("load-shared", message, name=name)
+        self._mirror.versions[name] = version
+        self._changed(name, self._mirror.put_secret(name, loaded=True))
+
+    async def load(self, connection: Connection, source: IPAddress) -> None:
+        """Load *connection* with *source* as its one local address; live SAs are not touched.
+
+        What charon then lists is compared behind the takeover's back, once for each configuration. If it is not
+        :meth:`expected`, it could not be told from somebody else's: it is taken away, and refused from then on.
+        """
+        name, wanted = connection.name, canonical.expected(connection, source)
+        if refusal := self._odd.get(wanted.digest):
+            raise CharonRefused(refusal)
+        if self._algorithms is not None and (lacks := algorithms.unusable(connection.proposals, self._algorithms)):
+            raise CharonRefused(f"{name}: {lacks}")
+        if self._userland and (beyond := algorithms.beyond_userland(connection)):
+            raise CharonRefused(f"{name}: this charon encrypts by {algorithms.USERLAND}, which cannot do {beyond}")
+        self._listener.loading(name, begins=True)
+        self._mirror.sent.pop(name, None)
+        await self._command("load-conn", messages.load_conn(connection, source), name=name)
+        self._listener.loading(name)
+        self._listener.loaded(name, Path(str(source), connection.remote))
+        self._mirror.sent[name] = wanted.digest
+        self._changed(name, self._mirror.put_config(name, wanted))
+        if wanted.digest not in self._proven:
+            self._behind(self._prove(connection, source, wanted))
+
+    async def initiate(self, connection: Connection, child: Child) -> None:
+        """Begin a handshake; returns when charon has taken it on, which promises nothing.
+
+        A handshake that could not even begin (a hostname without an address) is no refusal but a failed handshake.
+        """
+        message: Outgoing = {"ike": connection.name, "child": child.name, "timeout": AT_ONCE}
+        self._listener.initiating(connection.name)
+        try:
+            await self._command("initiate", message, name=connection.name)
+        except CharonRefused as refusal:
+            if not _STILLBORN.fullmatch(str(refusal)):
+                raise
+            self._listener.failed(connection.name, str(refusal))
+        self._looker.check_later(connection.name)
+
+    async def install(self, connection: Connection, child: Child) -> None:
+        """Install the trap policy of *child*."""
+        name = connection.name
+        await self._command("install", {"ike": name, "child": child.name}, name=name)
+        self._changed(name, self._mirror.put_traps(name, self._mirror.view(name).traps | {child.name}))
+
+    # --- releasing ----------------------------------------------------------------------------------------------
+
+    async def uninstall(self, name: str, child: str, *, urgent: bool = False) -> None:
+        """Take the trap policy of *child* away; that there is none is success."""
+        await self._command("uninstall", {"ike": name, "child": child}, name=name, urgent=urgent, missing_ok=True)
+        self._changed(name, self._mirror.put_traps(name, self._mirror.view(name).traps - {child}))
+
+    async def unload(self, name: str, *, urgent: bool = False) -> None:
+        """Unload the connection; its SAs and traps stay. That it is not loaded is success."""
+        await self._command("unload-conn", {"name": name}, name=name, urgent=urgent, missing_ok=True)
+        self._listener.unloaded(name)
+        self._changed(name, self._mirror.put_config(name, None))
+
+    async def unload_secret(self, shared_id: str, *, urgent: bool = False) -> None:
+        """Unload the secret of that id; that there is none is success."""
+        name = messages.connection_of(shared_id)
+        await self._command("unload-shared", {"id": shared_id}, name=name, urgent=urgent, missing_ok=True)
+        self._changed(name, self._mirror.put_secret(name, loaded=False))
+
+    async def unload_key(self, name: str, key_id: str) -> None:
+        """Unload the private key *key_id*, the last one to have it being *name*; that there is none is success."""
+        await self._command("unload-key", {"id": key_id}, name=name, missing_ok=True)
+        self._changed(name, self._mirror.put_key(key_id, loaded=False))
+
+    async def terminate(self, name: str, *, unique_ids: Iterable[int] | None = None, urgent: bool = False) -> None:
+        """Destroy the IKE_SAs of *name* at once (the peer is told, nobody waits): those of *unique_ids*, or all.
+
+        That there is none is success.
+        """
+        which = [("ike", name)] if unique_ids is None else [("ike-id", str(unique_id)) for unique_id in unique_ids]
+        await self._terminate(name, which, urgent=urgent)
+
+    async def terminate_children(self, name: str, unique_ids: Iterable[int], *, urgent: bool = False) -> None:
+        """Close the CHILD_SAs of *name* with these unique ids; their IKE_SA stays. That there is none is success."""
+        await self._terminate(name, [("child-id", str(unique_id)) for unique_id in unique_ids], urgent=urgent)
+
+    async def read(self, name: str) -> CharonConnection:
+        """What charon has of *name* now, after every command about it that was sent before has been answered."""
+        try:
+            async with asyncio.timeout(RELEASE_DEADLINE_S):
+                await self._releases.settled(name)
+                while True:
+                    since = self._mirror.now
+                    found = await self._urgent_reader.found(name)
+                    if self._mirror.fresh(name, since):
+                        break
+        except TimeoutError:
+            raise CharonSilent(f"{name}: an older command, or the listing, was not answered") from None
+        changed = [
+            self._mirror.put_section(name, found.section),
+            self._mirror.put_traps(name, found.traps),
+            self._mirror.put_sas(name, found.sas),
+        ]
+        self._mirror.touch(name)  # a listing that began earlier knows less
+        self._changed(name, any(changed))
+        return self._mirror.view(name)
+
+    # --- inside -------------------------------------------------------------------------------------------------
+
+    def _behind(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have *work* done behind everybody's back."""
+        task = asyncio.create_task(work)
+        self._proofs.add(task)
+        task.add_done_callback(self._proofs.discard)
+
+    async def _learn(self) -> None:
+        with contextlib.suppress(CharonError):
+            self._userland = await algorithms.is_userland(self._takeovers)
+            self._algorithms = await algorithms.read(self._takeovers)
+
+    async def _prove(self, connection: Connection, source: IPAddress, wanted: LoadedConfig) -> None:
+        name = connection.name
+        with contextlib.suppress(CharonError):  # not proven, then; the next load tries again
+            async with self._proving:  # one at a time, and only while no command is under way
+                await self._takeovers.quiet()
+                section = await self._takeover_reader.section(name)
+            if section is None or self._mirror.sent.get(name) != wanted.digest:
+                return  # taken away, or another one loaded meanwhile
+            if canonical.shown(name, section, wanted.digest) == wanted:
+                self._proven.add(wanted.digest)
+                return
+            await asyncio.sleep(LOG_LAG_S)
+            if self._listener.loads_heard(name) > 1 or self._mirror.sent.get(name) != wanted.digest:
+                # Somebody else's came right after ours (theirs is not ours to take away), or another one of ours.
+                self._looker.look(name, config=True)
+                return
+            wrong = canonical.difference(connection, source, section)
+            self._odd[wanted.digest] = f"{name}: charon lists it differently: {wrong}"
+            await self.unload(name)
+            await self.terminate(name)
+
+    async def _command(
+        self, command: str, message: Outgoing, *, name: str, urgent: bool = False, missing_ok: bool = False
+    ) -> None:
+        lane = self._releases if urgent else self._takeovers
+        if not urgent and isinstance(self.state, Unknown) and self.state.why == "frozen":
+            # Not sent: each would be one more surprise for when it wakes.
+            raise CharonSilent(f"{command} {name}: charon is frozen")
+        try:
+            await lane.ask(command, message, name=name)
+        except CharonRefused as refusal:
+            if not (missing_ok and _missing(refusal)):
+                raise
+        finally:
+            self._mirror.touch(name)
+
+    async def _terminate(self, name: str, which: Iterable[tuple[str, str]], *, urgent: bool) -> None:
+        for key, value in which:
+            message: Outgoing = {key: value, "force": True, "timeout": AT_ONCE}
+            await self._command("terminate", message, name=name, urgent=urgent, missing_ok=True)
+        self._looker.chase(name)
+
+    def _settled_late(self, name: str) -> None:
+        """Charon has done, only now, what its caller no longer waits for."""
+        self._mirror.touch(name)
+        self._looker.chase(name, config=True)
+
+    def _changed(self, name: str, changed: bool) -> None:  # noqa: FBT001 - an answer passed on, not a mode
+        if changed:
+            self._on_change(frozenset((name,)))
+
+    async def _ready(self) -> None:
+        """Another charon, or the same one again: have connections ready, so that a call only has to be written."""
+        self._proven.clear()
+        self._odd.clear()
+        self._algorithms, self._userland = None, False
+        self._behind(self._learn())
+        for lane in self._lanes:
+            await lane.prepare()
+
+
+def _missing(refusal: CharonRefused) -> bool:
+    """Whether charon refused because there is nothing of that name or id: what was asked is so already."""
+    return "not found" in str(refusal) or "no matching SAs" in str(refusal)

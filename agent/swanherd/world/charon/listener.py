@@ -1,0 +1,165 @@
+"""Charon's events: which children came up, a name to look at, and, from the log, why a handshake failed.
+
+A child that came up is taken from its event. Charon goes through all its SAs for a listing, whatever it is asked for,
+and waits for those that are in use: with a thousand handshakes, four listings each took most of its time (measured).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from swanherd.core.facts import Failure
+from swanherd.core.words import Reason
+from swanherd.world.charon.codec import decode, sections, text
+from swanherd.world.charon.listing import ike_sas
+from swanherd.world.charon.looker import Looker
+from swanherd.world.charon.mirror import Mirror
+from swanherd.world.charon.reader import DECODE_BATCH
+from swanherd.world.charon.reasons import UNNAMED, Line, Path, Told, worth_reading
+
+EVENTS: Final = ("ike-updown", "ike-rekey", "ike-update", "child-updown", "child-rekey", "log")
+OWN_BEGIN_S: Final = 1.0
+"""Between our command to begin a handshake and its line in the log, at most."""
+OWN_LOAD_S: Final = 1.0
+"""Between our load and its line in the log, at most, in charon's worst hour; and how long its check can wait."""
+
+
+class Listener:
+    """Takes events in as they come, however many."""
+
+    def __init__(self, looker: Looker, *, mirror: Mirror, on_change: Callable[[frozenset[str]], None]) -> None:
+        self._looker = looker
+        self._mirror = mirror
+        self._on_change = on_change
+        self._told = Told()
+        self._loading: dict[str, float] = {}
+        """When we loaded a name last."""
+        self._loads_heard: dict[str, int] = {}
+        self._initiating: dict[str, float] = {}
+        """When we began a handshake of a name last."""
+        self._events: deque[tuple[bytes, bytes]] = deque()
+        self._heard = asyncio.Event()
+
+    def forget(self) -> None:
+        """Another charon, or none."""
+        self._told.forget()
+        self._loading.clear()
+        self._loads_heard.clear()
+        self._initiating.clear()
+        self._events.clear()
+
+    # --- what we do ourselves -----------------------------------------------------------------------------------
+
+    def loading(self, name: str, *, begins: bool = False) -> None:
+        """*name* is being loaded by us (*begins*), or has just been."""
+        self._loading[name] = self._now()
+        if begins:
+            self._loads_heard[name] = 0
+
+    def initiating(self, name: str) -> None:
+        """A handshake of *name* is being begun by us."""
+        self._initiating[name] = self._now()
+
+    def loads_heard(self, name: str) -> int:
+        """How often *name* was loaded, by us or others, since our last load of it began; late lines count too."""
+        return self._loads_heard.get(name, 0)
+
+    def loaded(self, name: str, path: Path) -> None:
+        """*name* was loaded, and runs between these addresses."""
+        self._told.paths[name] = path
+
+    def unloaded(self, name: str) -> None:
+        """*name* runs nowhere any more."""
+        self._told.paths.pop(name, None)
+
+    def failed(self, name: str, detail: str) -> None:
+        """A handshake of *name* could not begin; the log, which may come later, tells more than *detail*."""
+        if name not in self._told.failures:
+            self._told.failures[name] = Failure(Reason.LOCAL_ERROR, detail, self._now())
+        self._mirror.put_failure(name, self._told.failures[name])
+        self._on_change(frozenset((name,)))
+
+    # --- what charon tells --------------------------------------------------------------------------------------
+
+    def take(self, event: bytes, body: bytes) -> None:
+        """Queue an event for :meth:`pump`."""
+        self._events.append((event, body))
+        self._heard.set()
+
+    async def pump(self) -> None:
+        """Work through the events; a burst of them leaves others on the loop their turns."""
+        while True:
+            await self._heard.wait()
+            self._heard.clear()
+            changed: set[str] = set()
+            for _ in range(min(len(self._events), DECODE_BATCH)):
+                changed |= self._hear(*self._events.popleft())
+            if changed:
+                self._on_change(frozenset(changed))
+            if self._events:
+                self._heard.set()
+                await asyncio.sleep(0)
+
+    def _hear(self, event: bytes, body: bytes) -> set[str]:
+        """Take one event in; the names whose failure changed."""
+        if event == b"log":
+            return self._hear_line(body) if worth_reading(body) else set()
+        message = decode(body)
+        up = text(message, "up") == "yes"
+        changed: set[str] = set()
+        for name, section in sections(message):
+            if name == UNNAMED:
+                continue
+            if up and event == b"child-updown":
+                self._told.up(name)
+                if self._mirror.put_failure(name, None):
+                    changed.add(name)
+                if self._mirror.put_up(name, ike_sas({name: section}, self._now())):
+                    changed.add(name)
+                self._looker.check_later(name)
+            elif up and event == b"ike-updown":
+                # Its first child follows at once, or the reason why there is none.
+                self._looker.check_later(name)
+            elif up:
+                self._looker.look(name)
+            else:
+                self._looker.chase(name)
+        return changed
+
+    def _hear_line(self, body: bytes) -> set[str]:
+        message = decode(body)
+        line = Line(
+            text(message, "group"), text(message, "ikesa-name"), text(message, "msg"), text(message, "ikesa-uniqueid")
+        )
+        changed: set[str] = set()
+        for name in self._told.hear(line, self._now()):
+            failure = self._told.failures.get(name)
+            if self._mirror.put_failure(name, failure):
+                changed.add(name)
+            if failure is not None:
+                self._looker.chase(name)
+            elif line.name and self._now() - self._initiating.get(name, -OWN_BEGIN_S) < OWN_BEGIN_S:
+                # Most probably the handshake that we began. Its end is told by an event; a listing for each beginning
+                # was a tenth of what the takeover of a hundred tunnels cost the agent (profiled).
+                self._looker.check_later(name)
+            elif line.name:
+                self._looker.look(name)
+            else:
+                self._hear_loaded(name)
+        if line.name and self._mirror.put_asked(line.name, self._told.asked.get(line.name, {})):
+            # Nothing to look at: it happens to every SA in every delay of its dead peer detection.
+            changed.add(line.name)
+        return changed
+
+    def _hear_loaded(self, name: str) -> None:
+        """Something was loaded as *name*: most probably what we loaded a moment ago, and then there is no hurry."""
+        self._loads_heard[name] = self._loads_heard.get(name, 0) + 1
+        if self._now() - self._loading.get(name, -OWN_LOAD_S) < OWN_LOAD_S:
+            self._looker.look_later(name, OWN_LOAD_S)
+        else:
+            self._mirror.sent.pop(name, None)
+            self._looker.look(name, config=True)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()

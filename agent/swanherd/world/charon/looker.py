@@ -1,0 +1,199 @@
+"""Reads what charon has into the mirror: by name where something happened, all of it after a connect and slowly.
+
+Reads by name and full reads run side by side; the mirror's stamps keep an older one from overwriting a newer.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from swanherd.core.facts import LoadedConfig
+from swanherd.world.charon.errors import CharonSilent
+from swanherd.world.charon.lanes import Lane
+from swanherd.world.charon.messages import connection_of, is_ours
+from swanherd.world.charon.mirror import Mirror
+from swanherd.world.charon.reader import DECODE_BATCH, EVERYTHING, Reader
+
+REREAD_S: Final = 1.0
+"""Loaded names, secrets and traps: somebody's ``swanctl --load-all`` sends no event. 1-20 ms of charon's time."""
+REREAD_YOUNG_S: Final = 0.25
+YOUNG_S: Final = 5.0
+"""After charon's start its service file loads swanctl.conf, which unloads ours: look often until that is over."""
+CHECK_S: Final = 60.0
+"""All SAs and configurations, in case an event was lost: 0.2 s of charon's time for a thousand."""
+CHASE_S: Final = (0.005, 0.03, 0.15, 0.6)
+"""An event or a log line comes before charon has destroyed the SA that it is about: look again after these times."""
+CHECK_UP_S: Final = 0.25
+"""After a handshake was begun or ended well: whether that is all, where no child's event has told already."""
+UNREAD: Final = "?.?"
+"""The digest of what is loaded under a name that is not ours to care for."""
+
+
+class Looker:
+    """Knows where to look next, and looks."""
+
+    def __init__(self, lane: Lane, *, mirror: Mirror, on_change: Callable[[frozenset[str]], None]) -> None:
+        self._lane = lane
+        self._reader = Reader(lane)
+        self._mirror = mirror
+        self._on_change = on_change
+        self._watched: frozenset[str] = frozenset()
+        self._dirty: dict[str, bool] = {}
+        """Names to look at, in order; whether at the configuration too."""
+        self._checks: set[str] = set()
+        self._stirred = asyncio.Event()
+        self._all_due = asyncio.Event()
+        self.awake = asyncio.Event()
+        """Cleared while charon is frozen: nothing is read then."""
+
+    # --- where to look ------------------------------------------------------------------------------------------
+
+    def watch(self, names: frozenset[str]) -> None:
+        """Read the configurations of *names*, and of no others."""
+        new = names - self._watched
+        self._watched = names
+        for name in new:
+            if self._mirror.view(name).config is not None:
+                self.look(name, config=True)
+
+    def look(self, name: str, *, config: bool = False) -> None:
+        """Something about *name* may have changed: read it."""
+        self._dirty[name] = self._dirty.get(name, False) or config
+        self._stirred.set()
+
+    def look_later(self, name: str, delay_s: float) -> None:
+        """Look at *name* and its configuration after *delay_s*."""
+        asyncio.get_running_loop().call_later(delay_s, lambda: self.look(name, config=True))
+
+    def check_later(self, name: str) -> None:
+        """Look at *name* after ``CHECK_UP_S``, once however often this is asked meanwhile."""
+        if name not in self._checks:
+            self._checks.add(name)
+            asyncio.get_running_loop().call_later(CHECK_UP_S, self._check, name)
+
+    def _check(self, name: str) -> None:
+        self._checks.discard(name)
+        view = self._mirror.view(name)
+        if not any(sa.established and sa.children for sa in view.sas) or len(view.sas) > 1:
+            self.look(name)
+
+    def chase(self, name: str, *, config: bool = False) -> None:
+        """As :meth:`look`, now and again: something about *name* is about to change."""
+        self.look(name, config=config)
+        for delay_s in CHASE_S:
+            asyncio.get_running_loop().call_later(delay_s, self._look_if_going, name)
+
+    def look_at_all(self) -> None:
+        """Read everything as soon as possible."""
+        self._all_due.set()
+
+    def _look_if_going(self, name: str) -> None:
+        if any(not sa.established for sa in self._mirror.view(name).sas):
+            self.look(name)
+
+    # --- looking: three tasks -----------------------------------------------------------------------------------
+
+    async def look_around(self) -> None:
+        """Read the names that something happened to, one after another."""
+        while True:
+            if not self._dirty:
+                self._stirred.clear()
+                await self._stirred.wait()
+            await self.awake.wait()
+            name = next(iter(self._dirty))
+            config = self._dirty.pop(name)
+            try:
+                await self._look_at(name, config=config)
+            except CharonSilent:
+                # A listing waits for every SA that charon has in use, whatever it is asked for: one that resolves a
+                # name stops them all. One listing that waits is enough; the others would take the lane's last slot.
+                await self._lane.settled(name)
+                self.look(name, config=config)
+
+    async def check_names(self) -> None:
+        """Read the names of what is loaded, often."""
+        loop = asyncio.get_running_loop()
+        young_until = loop.time() + YOUNG_S
+        while True:
+            await asyncio.sleep(REREAD_YOUNG_S if loop.time() < young_until else REREAD_S)
+            await self.awake.wait()
+            try:
+                await self._read_names()
+            except CharonSilent:
+                self.look_at_all()
+
+    async def check_all(self, on_read: Callable[[], None]) -> None:
+        """Read everything now, slowly, and whenever asked; *on_read* is called each time that everything was read."""
+        while True:
+            await self.awake.wait()
+            self._all_due.clear()
+            try:
+                await self._read_names()
+                await self._read_all()
+            except CharonSilent:
+                self.look_at_all()
+                await self._lane.settled(EVERYTHING)
+                await asyncio.sleep(REREAD_YOUNG_S)
+            else:
+                on_read()
+            try:
+                async with asyncio.timeout(CHECK_S):
+                    await self._all_due.wait()
+            except TimeoutError:
+                pass  # it is time for the slow check
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    async def _look_at(self, name: str, *, config: bool) -> None:
+        since = self._mirror.now
+        sas = await self._reader.sas(name)
+        section = await self._reader.section(name) if config else None
+        if not self._mirror.fresh(name, since):
+            self.look(name, config=config)
+            return
+        changed = self._mirror.put_sas(name, sas)
+        if config:
+            changed |= self._mirror.put_section(name, section)
+        self._mirror.touch(name)  # a full read that began earlier knows less
+        self._tell({name} if changed else set())
+
+    async def _read_all(self) -> None:
+        since = self._mirror.now
+        changed: set[str] = set()
+        for position, (name, section) in enumerate((await self._reader.configs()).items(), start=1):
+            if position % DECODE_BATCH == 0:
+                await asyncio.sleep(0)
+            if self._mirror.fresh(name, since) and self._mirror.put_section(name, section):
+                changed.add(name)
+        since = self._mirror.now
+        changed |= self._mirror.put_all_sas(await self._reader.all_sas(), since)
+        self._tell(changed)
+
+    async def _read_names(self) -> None:
+        since = self._mirror.now
+        names = await self._reader.names()
+        changed = set(self._put_names(names, since))
+        since = self._mirror.now
+        ours = frozenset(connection_of(key) for key in await self._reader.shared_ids() if is_ours(key))
+        changed |= self._mirror.put_all_secrets(ours, since)
+        since = self._mirror.now
+        if self._mirror.put_all_keys(await self._reader.key_ids(), since):
+            changed |= self._watched  # whose it is, who loads it knows
+        since = self._mirror.now
+        changed |= self._mirror.put_all_traps(await self._reader.traps(), since)
+        self._tell(changed)
+
+    def _put_names(self, names: frozenset[str], since: int) -> Iterator[str]:
+        """*names* are loaded, and no others."""
+        for name in {*names, *self._mirror.here}:
+            loaded = self._mirror.view(name).config is not None
+            if loaded == (name in names) or not self._mirror.fresh(name, since):
+                continue
+            if not loaded and name in self._watched:
+                self.look(name, config=True)
+            elif self._mirror.put_config(name, LoadedConfig(name, UNREAD, None) if name in names else None):
+                yield name
+
+    def _tell(self, changed: set[str]) -> None:
+        if changed:
+            self._on_change(frozenset(changed))

@@ -1,0 +1,139 @@
+"""Reading charon's lists over a lane."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from swanherd.core.facts import IkeSa
+from swanherd.world.charon.codec import Outgoing, Section, decode, sections, texts
+from swanherd.world.charon.lanes import Lane
+from swanherd.world.charon.listing import ike_sas, trapped
+
+T = TypeVar("T")
+
+DECODE_BATCH: Final = 50
+"""Items decoded before others on the loop have a turn: 2 ms at 40 us each."""
+FULL_LIST_DEADLINE_S: Final = 15.0
+"""For a listing of everything: 0.1 s for 1000 SAs on an idle charon, much more while it is busy with handshakes."""
+EVERYTHING: Final = "*"
+"""Stands for a name in the ledger of reads, for those of everything."""
+
+
+class Batched(Generic[T]):
+    """A read that serves all who asked before it began: many who ask at once cost two reads, not one each."""
+
+    def __init__(self, read: Callable[[], Awaitable[T]]) -> None:
+        self._read = read
+        self._running: asyncio.Task[T] | None = None
+        self._next: asyncio.Task[T] | None = None
+
+    async def fresh(self) -> T:
+        """The result of a read that began after this call."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._after(self._running))
+            self._next.add_done_callback(_retrieve)
+        mine = self._next
+        # Not awaited itself: one who leaves must not take the read from the others.
+        await asyncio.wait((mine,))
+        return mine.result()
+
+    async def _after(self, earlier: asyncio.Task[T] | None) -> T:
+        if earlier is not None and not earlier.done():
+            await asyncio.wait((earlier,))
+        self._running, self._next = self._next, None
+        return await self._read()
+
+
+def _retrieve(task: asyncio.Task[T]) -> None:
+    if not task.cancelled():
+        task.exception()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What charon has of one name; ``section`` is None where nothing is loaded."""
+
+    section: Section | None
+    traps: frozenset[str]
+    sas: tuple[IkeSa, ...]
+
+
+class Reader:
+    """What charon lists, in the core's types. Every call raises as its lane does."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._names = Batched(self.names)
+        self._traps = Batched(self.traps)
+
+    async def names(self) -> frozenset[str]:
+        """The names of all loaded connections."""
+        return frozenset(texts(decode((await self._lane.call("get-conns")).body), "conns"))
+
+    async def shared_ids(self) -> frozenset[str]:
+        """The ids of all loaded shared secrets that have one."""
+        return frozenset(texts(decode((await self._lane.call("get-shared")).body), "keys"))
+
+    async def key_ids(self) -> frozenset[str]:
+        """The ids of all loaded private keys."""
+        return frozenset(texts(decode((await self._lane.call("get-keys")).body), "keys"))
+
+    async def traps(self) -> dict[str, frozenset[str]]:
+        """The trapped children of every connection."""
+        return trapped(await self._list("list-policies", {"trap": True}, "list-policy"))
+
+    async def configs(self) -> dict[str, Section]:
+        """All loaded connections, as charon shows them."""
+        items = await self._list("list-conns", {}, "list-conn", name=EVERYTHING, deadline_s=FULL_LIST_DEADLINE_S)
+        return {name: section for item in items for name, section in sections(item)}
+
+    async def section(self, name: str) -> Section | None:
+        """What is loaded as *name*, as charon shows it."""
+        for item in await self._list("list-conns", {"ike": name}, "list-conn", name=name):
+            for shown, section in sections(item):
+                if shown == name:
+                    return section
+        return None
+
+    async def sas(self, name: str) -> tuple[IkeSa, ...]:
+        """The IKE_SAs of *name*."""
+        items = await self._list("list-sas", {"ike": name}, "list-sa", name=name)
+        return tuple(sa for sa in _sas(items) if sa.name == name)
+
+    async def all_sas(self) -> dict[str, tuple[IkeSa, ...]]:
+        """All IKE_SAs, by name."""
+        found: dict[str, tuple[IkeSa, ...]] = {}
+        items = await self._list("list-sas", {}, "list-sa", name=EVERYTHING, deadline_s=FULL_LIST_DEADLINE_S)
+        for sa in _sas(items):
+            found[sa.name] = (*found.get(sa.name, ()), sa)
+        return found
+
+    async def found(self, name: str) -> Found:
+        """What of *name* could run: its configuration, traps and SAs, in this order, all read after this call.
+
+        The configuration is read first: while it is loaded, an SA can still come.
+        """
+        loaded = name in await self._names.fresh()
+        section = await self.section(name) if loaded else None
+        traps = (await self._traps.fresh()).get(name, frozenset())
+        return Found(section, traps, await self.sas(name))
+
+    async def _list(
+        self, command: str, message: Outgoing, stream: str, *, name: str = "", deadline_s: float = 0
+    ) -> list[Section]:
+        reply = await self._lane.call(command, message, stream=stream, name=name, deadline_s=deadline_s)
+        return [item async for item in _decoded(reply.items)]
+
+
+async def _decoded(items: list[bytes]) -> AsyncIterator[Section]:
+    for position, item in enumerate(items, start=1):
+        if position % DECODE_BATCH == 0:
+            await asyncio.sleep(0)
+        yield decode(item)
+
+
+def _sas(items: Iterable[Section]) -> Iterator[IkeSa]:
+    now = asyncio.get_running_loop().time()
+    for item in items:
+        yield from ike_sas(item, now)

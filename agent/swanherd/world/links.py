@@ -1,0 +1,156 @@
+"""XFRM interfaces in the kernel: made, kept as they should be, and taken away; ours are known by their alias.
+
+The only module that knows pyroute2. It waits for the kernel, milliseconds at a time: to be called in a thread.
+"""
+
+# ruff: noqa: ANN401 - pyroute2 has no types
+
+import socket
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_network
+from typing import Any, Final
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from swanherd.core.intent import IPNetwork
+from swanherd.core.links import Link
+
+ALIAS: Final = "swanherd"
+"""The alias of every device of ours."""
+DRAFT: Final = "swanherd~"
+"""How a device is called until it has its alias: the kernel takes none with a new device. One that a killed run left
+behind is taken away."""
+ROUTE_PROTOCOL: Final = 213
+"""Of our routes; free in iproute2's table of them."""
+BEHIND: Final = 4_000_000_000
+"""The metric of the routes that refuse what must not go another way: worse than any that a person writes."""
+_MAIN: Final = 254
+_UNREACHABLE: Final = "unreachable"
+
+
+class Links:
+    """Brings the kernel to what is wanted."""
+
+    def apply(self, wanted: Mapping[str, Link]) -> dict[str, str]:
+        """Make every device as *wanted*, take other ones of ours away; what could not be done, by device."""
+        troubles: dict[str, str] = {}
+        try:
+            with IPRoute() as kernel:
+                found = {_name(each): each for each in kernel.get_links()}
+                for name, each in found.items():
+                    if _is_ours(each) and name not in wanted:
+                        kernel.link("del", index=each["index"])
+                for link in wanted.values():
+                    try:
+                        _one(kernel, link, found.get(link.name))
+                    except NetlinkError as error:
+                        troubles[link.name] = _words(error)
+                _routes(kernel, wanted, troubles)
+        except (OSError, NetlinkError) as error:
+            return dict.fromkeys(wanted or ("all",), _words(error))
+        return troubles
+
+    def remove(self) -> str:
+        """Take every device and route of ours away; what could not be done, "" if nothing is left."""
+        return "; ".join(self.apply({}).values())
+
+
+def _one(kernel: Any, link: Link, found: Any) -> None:
+    if found is not None and not _is_ours(found):
+        raise NetlinkError(
+            17, f"a device of this name is there, and it is not swanherd's ({_kind(found) or 'hardware'})"
+        )
+    if found is not None and _if_id(found) != link.if_id:
+        kernel.link("del", index=found["index"])
+        found = None
+    index = found["index"] if found is not None else _made(kernel, link)
+    if link.mtu is not None and (found is None or found.get_attr("IFLA_MTU") != link.mtu):
+        kernel.link("set", index=index, mtu=link.mtu)
+    have = {_address(each): each["prefixlen"] for each in kernel.get_addr(index=index)}
+    want = {str(address): address.max_prefixlen for address in link.addresses}
+    for address, prefix in want.items():
+        if have.get(address) != prefix:
+            kernel.addr("add", index=index, address=address, prefixlen=prefix)
+    for address, prefix in have.items():
+        if address not in want and not address.startswith("fe80:"):
+            kernel.addr("del", index=index, address=address, prefixlen=prefix)
+    is_up = found is not None and bool(found["flags"] & 1)
+    if link.up is not None and is_up != link.up:
+        kernel.link("set", index=index, state="up" if link.up else "down")
+
+
+def _made(kernel: Any, link: Link) -> int:
+    for stale in kernel.link_lookup(ifname=DRAFT):
+        kernel.link("del", index=stale)
+    kernel.link("add", ifname=DRAFT, kind="xfrm", xfrm_if_id=link.if_id)
+    (index,) = kernel.link_lookup(ifname=DRAFT)
+    kernel.link("set", index=index, IFLA_IFALIAS=ALIAS)
+    kernel.link("set", index=index, ifname=link.name)
+    return int(index)
+
+
+def _routes(kernel: Any, wanted: Mapping[str, Link], troubles: dict[str, str]) -> None:
+    """Our routes: into devices that are up, and behind them those that refuse."""
+    indexes = {_name(each): each["index"] for each in kernel.get_links() if _is_ours(each)}
+    want: dict[tuple[IPNetwork, int], str] = {}
+    for link in wanted.values():
+        if link.name in indexes and link.up:
+            want |= {(network, indexes[link.name]): link.name for network in link.routes}
+        want |= {(network, 0): link.name for network in link.guarded}
+    have = set(_ours(kernel))
+    for route in have - want.keys():
+        kernel.route("del", **_spec(*route))
+    for route in want.keys() - have:
+        try:
+            kernel.route("add", **_spec(*route))
+        except NetlinkError as error:
+            troubles.setdefault(want[route], f"route to {route[0]}: {_words(error)}")
+
+
+def _ours(kernel: Any) -> Iterable[tuple[IPNetwork, int]]:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for route in kernel.get_routes(family=family, proto=ROUTE_PROTOCOL):
+            if route["proto"] == ROUTE_PROTOCOL:
+                everything = "0.0.0.0" if family == socket.AF_INET else "::"
+                network = f"{route.get_attr('RTA_DST') or everything}/{route['dst_len']}"
+                refuses = route.get_attr("RTA_PRIORITY") == BEHIND
+                yield ip_network(network), 0 if refuses else route.get_attr("RTA_OIF")
+
+
+def _spec(network: IPNetwork, index: int) -> dict[str, Any]:
+    spec: dict[str, Any] = {
+        "dst": str(network),
+        "family": socket.AF_INET if network.version == 4 else socket.AF_INET6,
+        "proto": ROUTE_PROTOCOL,
+        "table": _MAIN,
+    }
+    return {**spec, "oif": index} if index else {**spec, "type": _UNREACHABLE, "priority": BEHIND}
+
+
+def _is_ours(link: Any) -> bool:
+    return link.get_attr("IFLA_IFALIAS") == ALIAS and _kind(link) == "xfrm"
+
+
+def _kind(link: Any) -> str | None:
+    info = link.get_attr("IFLA_LINKINFO")
+    kind: str | None = info.get_attr("IFLA_INFO_KIND") if info is not None else None
+    return kind
+
+
+def _if_id(link: Any) -> int | None:
+    data = link.get_attr("IFLA_LINKINFO").get_attr("IFLA_INFO_DATA")
+    if_id: int | None = data.get_attr("IFLA_XFRM_IF_ID") if data is not None else None
+    return if_id
+
+
+def _name(link: Any) -> str:
+    return str(link.get_attr("IFLA_IFNAME"))
+
+
+def _address(entry: Any) -> str:
+    return str(entry.get_attr("IFA_ADDRESS"))
+
+
+def _words(error: BaseException) -> str:
+    return str(error.args[1]) if isinstance(error, NetlinkError) and len(error.args) > 1 else str(error)
