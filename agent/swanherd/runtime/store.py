@@ -1,0 +1,372 @@
+"""The store of facts: what every source says now, which connections that touches, and one connection's view of it.
+
+Events only mark names as due; the loop takes the due names and reads the facts as they are at that moment.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from swanherd.core import aims
+from swanherd.core.evidence import Situation, VrrpFacts, displaced_before, displaced_look_at
+from swanherd.core.facts import (
+    Answer,
+    CharonIdentity,
+    HeldAddress,
+    Known,
+    Network,
+    NetworkChange,
+    Pair,
+    Unknown,
+    relied_on,
+)
+from swanherd.core.intent import Connection, Intent, IPAddress, VrrpDeclaration
+from swanherd.core.record import Entry, Record
+from swanherd.core.source import ANY_INTERFACE
+from swanherd.core.view import LaneFacts, Memory, View
+from swanherd.runtime.dependencies import Dependencies
+from swanherd.runtime.due import Due
+from swanherd.runtime.sources import Sources
+from swanherd.runtime.stall import StallWatch
+
+VRRP_MISSES: Final = 3
+"""Adverts that a backup misses before it takes over (the master-down interval of RFC 5798, without the skew)."""
+
+
+class Store:
+    """Facts by source, the intent, and the names that are due for a decision."""
+
+    def __init__(self, sources: Sources, stalls: StallWatch) -> None:
+        self._sources = sources
+        self._stalls = stalls
+        self._due = Due()
+        self._digests: dict[str, tuple[Connection, dict[IPAddress, str]]] = {}
+        self._bases: dict[str, str] = {}
+        self._dependencies = Dependencies(Intent(), {})
+        self._names: frozenset[str] = frozenset()
+        self._fenced_since: Mapping[IPAddress, float] = {}
+        self._declared: tuple[str, ...] = ()
+        self._declared_vips: frozenset[IPAddress] = frozenset()
+        self._running_now: frozenset[IPAddress] | None = None
+        self._vips: frozenset[IPAddress] = frozenset()
+        self._named: tuple[Connection, ...] = ()
+        self.intent = Intent()
+        self.secret_versions: Mapping[str, str] = {}
+        self.entries: Mapping[str, Entry] = {}
+        """The ownership record as it is on disk."""
+        self._recorded_in: CharonIdentity | None = None
+        """The charon that it names."""
+        self.stopping = False
+        self.wire_due = True
+        """Something changed that the firewall table depends on."""
+        self._ranks: Mapping[str, int] = {}
+        self._wanted_keys: frozenset[str] = frozenset()
+
+    # -- what wakes the loop -----
+
+    def network_changed(self, change: NetworkChange) -> None:
+        """Mark what depends on *change*."""
+        self.wire_due = True
+        if change.everything:
+            self.all_due()
+            return
+        self.due(self._dependencies.of_network(change, self.network()))
+
+    def vrrp_changed(self, interfaces: frozenset[str]) -> None:
+        """There is news about the VIPs of *interfaces*: who is fenced may change, and who has the right."""
+        self.wire_due = True
+        self.due(self._dependencies.of_interfaces(interfaces))
+
+    def names_changed(self, hostnames: frozenset[str]) -> None:
+        """These names mean something else now, or nobody knows any more."""
+        self.wire_due = True
+        self.due(name for name, each in self.intent.connections.items() if hostnames & set(each.remote))
+
+    def charon_changed(self, names: Iterable[str] | None) -> None:
+        """Mark *names*, or all of them."""
+        self._running_now = None
+        if names is None:
+            self.all_due()
+        else:
+            self.due(names, hurry=False)
+
+    def firewall_changed(self) -> None:
+        """The table was read anew: fences may be verified now, and it may have to be put back."""
+        self._note_fenced()
+        self.wire_due = True
+        self.all_due()
+
+    def due(self, names: Iterable[str], *, hurry: bool = True) -> None:
+        """Have *names* decided in the next pass; names that nobody knows are dropped there.
+
+        What charon and the lanes tell is in no *hurry*: it takes no right away.
+        """
+        self._due.add(names, hurry=hurry)
+
+    def all_due(self) -> None:
+        """Have everything decided in the next pass."""
+        self.due(self.names())
+
+    def wake(self) -> None:
+        """Have a pass now, whatever is due."""
+        self._due.add(())
+
+    def look_up(self, name: str) -> None:
+        """Ask for the hostnames of the connection *name*: it is being called."""
+        declared = self.intent.connections.get(name)
+        for hostname in aims.names(declared) if declared is not None else ():
+            self._sources.names.look(hostname, declared.ip_version if declared is not None else 4)
+
+    def answers(self, name: str) -> Mapping[str, Answer | None]:
+        """What the hostnames of the connection *name* mean now."""
+        declared = self.intent.connections.get(name)
+        if declared is None:
+            return {}
+        return {each: self._sources.names.answer(each, declared.ip_version) for each in aims.names(declared)}
+
+    def probe(self, name: str, source: IPAddress | None, targets: tuple[IPAddress, ...]) -> None:
+        """Have *targets* asked from *source* whether they live, for the connection *name*."""
+        self._sources.probes.follow(name, source, targets)
+
+    async def changed(self, until: float | None) -> None:
+        """Wait until a pass is wanted, or the loop's clock shows *until*."""
+        await self._due.wait(until)
+
+    def take_due(self) -> set[str]:
+        """The names that are due; cleared before the facts are read, so that no change is lost."""
+        return self._due.take() & self._names
+
+    # -- what is wanted -----
+
+    def names(self) -> frozenset[str]:
+        """Every connection of the settings, and those that only the record still knows."""
+        return self._names
+
+    def rank(self, name: str) -> int:
+        """The place of *name* among takeovers; those that left the settings come first: they can only give up."""
+        return self._ranks.get(name, 0)
+
+    def _rename(self) -> None:
+        names = frozenset(self.intent.connections) | frozenset(self.entries)
+        if names != self._names:
+            self._names = names
+            self._sources.charon.watch(names)
+
+    def adopt(self, intent: Intent, secret_versions: Mapping[str, str]) -> None:
+        """Take new settings into force; what they change is due."""
+        self.intent = intent
+        self.secret_versions = secret_versions
+        self._wanted_keys = frozenset(
+            each.certificates.key_id for each in intent.connections.values() if each.certificates is not None
+        )
+        self._digests.clear()
+        self._bases.clear()
+        self._named = tuple(each for each in intent.connections.values() if aims.names(each))
+        self._sources.names.watch(
+            frozenset((name, each.ip_version) for each in intent.connections.values() for name in aims.names(each))
+        )
+        self._dependencies = Dependencies(intent, self.entries)
+        self._vips = intent.vips
+        declared = [each for each in intent.interfaces.values() if each.vrrp is not None and each.vrrp.evidence]
+        self._declared = tuple(each.name for each in declared)
+        self._declared_vips = frozenset(vip for each in declared for vip in each.vips)
+        self.wire_due = True
+        by_priority = sorted(
+            intent.connections.values(), key=lambda each: -each.priority
+        )  # equal ones keep their order
+        self._ranks = {each.name: rank for rank, each in enumerate(by_priority, start=1)}
+        self._rename()
+        self.all_due()
+
+    def recorded(self, record: Record) -> None:
+        """The record on disk is now *record*."""
+        entries = record.entries
+        changed = {name for name in set(entries) | set(self.entries) if entries.get(name) != self.entries.get(name)}
+        moved = any(_pairs(entries, name) != _pairs(self.entries, name) for name in changed)
+        if record.charon != self._recorded_in:
+            changed |= set(entries)
+        self.entries, self._recorded_in = entries, record.charon
+        if moved:
+            self._dependencies = Dependencies(self.intent, entries)
+            self.wire_due = True
+        self._rename()
+        self.due(changed)
+
+    # -- what is -----
+
+    def network(self) -> Network | None:
+        """Addresses, links and routes, if they are known."""
+        state = self._sources.network.state
+        return state.value if isinstance(state, Known) else None
+
+    def blind(self, now: float) -> bool:
+        """Whether the network was known once, and could not be read for so long that nothing may be relied on."""
+        state = self._sources.network.state
+        return isinstance(state, Unknown) and state.why != "not-read" and relied_on(state, now) is None
+
+    def view(self, name: str, lane: LaneFacts, situation: Situation, memory: Memory = Memory()) -> View:  # noqa: B008  # frozen
+        """Everything that the decision about *name* reads; *situation* is the same for a whole pass.
+
+        *memory*: which endpoint is called first.
+        """
+        declared = self.intent.connections.get(name)
+        connection, targets = self._aimed(declared, memory) if declared is not None else (None, aims.Targets())
+        charon, entry = self._sources.charon, self.entries.get(name)
+        keys = entry.keys & charon.key_ids() if entry is not None and entry.keys else frozenset()
+        return View(
+            name=name,
+            connection=connection,
+            interfaces=self.intent.interfaces,
+            network=self._sources.network.state,
+            charon=charon.state,
+            wire=self._sources.firewall.state,
+            here=charon.connection(name),
+            entry=entry,
+            recorded_in=self._recorded_in,
+            digests=self.digests(connection) if connection is not None else {},
+            secret_version=self.secret_versions.get(name),
+            basis=(self._basis(declared), *(target.address for target in targets.known)) if declared else (),
+            targets=targets.known,
+            unresolved=targets.unresolved,
+            answering=self._sources.probes.answering(name),
+            keys=keys,
+            stray_keys=keys - self._wanted_keys,
+            lane=lane,
+            situation=situation,
+            displaced_before=self._displaced_before(connection, situation) if connection is not None else None,
+            displaced_look_at=self._displaced_look_at(connection, situation) if connection is not None else None,
+            doubted=entry is not None and self._sources.kernel.doubted(name, entry.pairs),
+            stopping=self.stopping,
+        )
+
+    def situation(self, now: float) -> Situation:
+        """What judgements of addresses read beside the addresses."""
+        return Situation(
+            now=now,
+            vrrp={name: self._sources.vrrp.facts(name) for name in self._declared},
+            running=self._running(),
+            fenced=self._fenced_since,
+        )
+
+    def _running(self) -> frozenset[IPAddress] | None:
+        """Addresses from which a live SA of ours runs; None while charon cannot be read.
+
+        Only gathered where it can make a difference: while a declared VIP is here that was not seen to arrive. Taken
+        for nobody's before charon was read, it would be fenced, and with it the tunnel that the agent before left up.
+        """
+        network = self.network()
+        held = (network.addresses.get(vip, ()) for vip in self._declared_vips) if network is not None else ()
+        if all(entry.watched for entries in held for entry in entries):
+            return frozenset()
+        charon = self._sources.charon
+        if isinstance(charon.state, Unknown) and charon.state.why != "gone":
+            return None
+        if self._running_now is None:
+            self._running_now = frozenset(
+                sa.local
+                for name in self._names
+                for sa in charon.connection(name).sas
+                if sa.established and sa.local is not None
+            )
+        return self._running_now
+
+    def _note_fenced(self) -> None:
+        """Since when each address is known to be fenced; what our sets say counts, even if a rule was broken."""
+        remains = self._sources.firewall.remains
+        fenced = remains.fenced if remains is not None else frozenset()
+        if fenced != self._fenced_since.keys():
+            since = self._sources.firewall.state.since
+            self._fenced_since = {address: self._fenced_since.get(address, since) for address in fenced}
+
+    def named_peers(self) -> Mapping[str, frozenset[IPAddress]]:
+        """What the hostnames of each connection that has any mean now."""
+        found: dict[str, frozenset[IPAddress]] = {}
+        for connection in self._named:
+            answers = (self._sources.names.answer(name, connection.ip_version) for name in aims.names(connection))
+            found[connection.name] = frozenset(
+                ip for answer in answers if answer is not None for ip in answer.addresses
+            )
+        return found
+
+    def _aimed(self, declared: Connection, memory: Memory) -> tuple[Connection, aims.Targets]:
+        """The connection with the endpoints of now."""
+        if len(declared.remote) == 1 and not aims.is_name(declared.remote[0]):
+            return declared, aims.Targets()  # nothing to choose: nothing to work out
+        targets = aims.resolved(declared, self.answers(declared.name))
+        aim = aims.aim_of(targets.known, self._sources.charon.connection(declared.name).sas, memory.aim)
+        return aims.aimed(declared, targets.known, aim), targets
+
+    def _basis(self, declared: Connection) -> str:
+        return self._bases.setdefault(declared.name, hashlib.sha256(repr(declared).encode()).hexdigest())
+
+    def digests(self, connection: Connection) -> Mapping[IPAddress, str]:
+        """For each source that *connection* can have now: the digest of what would be loaded."""
+        before = self._digests.get(connection.name)
+        known = before[1] if before is not None and before[0] == connection else {}
+        if before is None or known is not before[1]:
+            self._digests[connection.name] = (connection, known)
+        for source in self._candidates(connection):
+            if source not in known:
+                known[source] = self._sources.charon.expected(connection, source).digest
+        return known
+
+    def _candidates(self, connection: Connection) -> Iterable[IPAddress]:
+        devices: set[str] = set()
+        for name in connection.interfaces:
+            interface = self.intent.interfaces.get(name)
+            if interface is None or not interface.vips:
+                devices.add(interface.device if interface is not None else "")
+            else:
+                yield from (vip for vip in interface.vips if vip.version == connection.ip_version)
+        network = self.network() if devices else None
+        if network is not None:
+            everywhere = connection.interfaces == (ANY_INTERFACE,)
+            for ip, held in network.addresses.items():
+                on_device = everywhere or any(entry.device in devices for entry in held)
+                own = ip not in self._vips and not ip.is_link_local
+                if ip.version == connection.ip_version and on_device and own:
+                    yield ip
+
+    def _displaced_before(self, connection: Connection, situation: Situation) -> float | None:
+        """The latest moment that makes an SA of *connection* doubtful: our own standstill, or another router's word."""
+        moments = [self._stalls.until(self._patience_s(connection))]
+        moments += [displaced_before(*spoken, situation.now) for spoken in self._spoken(connection, situation)]
+        return max((moment for moment in moments if moment is not None), default=None)
+
+    def _displaced_look_at(self, connection: Connection, situation: Situation) -> float | None:
+        """When another router's word, which is too fresh yet, makes an SA of *connection* doubtful."""
+        looks = [displaced_look_at(*spoken, situation.now) for spoken in self._spoken(connection, situation)]
+        return min((look for look in looks if look is not None), default=None)
+
+    def _spoken(
+        self, connection: Connection, situation: Situation
+    ) -> Iterator[tuple[VrrpDeclaration | None, VrrpFacts, HeldAddress]]:
+        """For each VIP of *connection* that is here: what is declared and known about it, and the address."""
+        network = self.network()
+        for name in connection.interfaces if network is not None else ():
+            interface = self.intent.interfaces.get(name)
+            facts = situation.vrrp.get(name)
+            if interface is None or facts is None or network is None:
+                continue
+            for vip in interface.vips:
+                for entry in network.addresses.get(vip, ()):
+                    yield interface.vrrp, facts, entry
+
+    def _patience_s(self, connection: Connection) -> float:
+        """How long this gateway may stand still before another one takes *connection*'s VIP over."""
+        intervals = [
+            interface.vrrp.advert_interval_s
+            for name in connection.interfaces
+            if (interface := self.intent.interfaces.get(name)) is not None and interface.vrrp is not None
+        ]
+        vips = any(
+            self.intent.interfaces[name].vips for name in connection.interfaces if name in self.intent.interfaces
+        )
+        if not vips:
+            return float("inf")
+        return VRRP_MISSES * min(intervals, default=1.0)
+
+
+def _pairs(entries: Mapping[str, Entry], name: str) -> frozenset[Pair]:
+    entry = entries.get(name)
+    return entry.pairs if entry is not None else frozenset()
