@@ -1,0 +1,8 @@
+"""The command ``swanherd``, also as ``python -m swanherd``."""
+
+import sys
+
+from swanherd.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What swanherd tells people: logs, metrics, status and the HTTP that serves them. It only reads what was published."""
