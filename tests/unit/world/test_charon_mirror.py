@@ -1,0 +1,63 @@
+"""Reads and commands may cross; the mirror takes nothing from a read that is older than a command."""
+
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+from swanherd.core.facts import CharonConnection, IkeSa, LoadedConfig
+from swanherd.world.charon.mirror import SAME_START_S, Mirror
+
+CONFIG = LoadedConfig("a", "shape.sent", IPv4Address("10.9.0.1"))
+SA = IkeSa("a", 1, "ESTABLISHED", None, None, initiator=True, since=100.0)
+
+
+def test_an_older_read_takes_nothing_back() -> None:
+    """A full list that began before a command was answered does not undo what that command proved."""
+    mirror = Mirror()
+    began = mirror.now
+    mirror.touch("a")
+    assert mirror.put_sas("a", (SA,))
+    mirror.put_traps("a", {"lan"})
+    assert mirror.put_all_sas({}, began) == frozenset()
+    assert mirror.put_all_traps({}, began) == frozenset()
+    assert mirror.view("a").sas == (SA,)
+    assert mirror.put_all_sas({}, mirror.now) == {"a"}
+    assert mirror.put_all_traps({}, mirror.now) == {"a"}
+    assert mirror.view("a") == CharonConnection()
+
+
+def test_nothing_left_is_no_name() -> None:
+    """A name of which nothing is left is no name any more."""
+    mirror = Mirror()
+    mirror.put_config("a", CONFIG)
+    assert set(mirror.here) == {"a"}
+    mirror.put_config("a", None)
+    assert not mirror.here
+
+
+def test_only_a_change_is_a_change() -> None:
+    """Putting what is there already reports nothing, also when charon's whole seconds jitter."""
+    mirror = Mirror()
+    assert mirror.put_sas("a", (SA,))
+    assert not mirror.put_sas("a", (replace(SA, since=100.0 + SAME_START_S / 2),))
+    assert mirror.view("a").sas == (SA,)
+    assert mirror.put_sas("a", (replace(SA, since=200.0),))
+
+
+def test_a_secret_of_unknown_version() -> None:
+    """A secret under our id that this run did not load has the version "?", and forgets its version when it goes."""
+    mirror = Mirror()
+    mirror.put_secret("a", loaded=True)
+    assert mirror.view("a").secret == "?"  # noqa: S105 - a version
+    mirror.versions["a"] = "v1"
+    assert mirror.put_secret("a", loaded=True)
+    assert mirror.put_all_secrets(frozenset(), mirror.now) == {"a"}
+    mirror.put_secret("a", loaded=True)
+    assert mirror.view("a").secret == "?"  # noqa: S105 - the same
+
+
+def test_unknown_loads_end_what_we_know_of_ours() -> None:
+    """What is loaded without our doing has no fingerprint of ours; then nothing else is taken for ours either."""
+    mirror = Mirror()
+    mirror.sent["a"] = CONFIG.digest
+    mirror.put_config("a", replace(CONFIG, digest="other.?"))
+    assert mirror.sent == {}
