@@ -1,0 +1,70 @@
+"""Rekeying by us at the time that is set, under traffic; and by the peer alone where it is turned off."""
+
+import asyncio
+import subprocess
+from typing import Any
+
+import pytest
+
+from tests.component.features.stage import NAME, Stage, child_of, peer_up
+from tests.lab.waiting import wait_until
+
+LIFE_S = 5
+"""The shortest that the settings take."""
+PINGS = 700
+"""At 100 a second: for longer than a lifetime with everything around it."""
+
+
+def ping(stage: Stage) -> "subprocess.Popen[str]":
+    """Packets from inside to inside, every 10 ms."""
+    argv = ("ip", "netns", "exec", stage.left.netns, "ping", "-n", "-q", "-i", "0.01", "-c", str(PINGS), "-W", "1",
+            "-I", str(stage.left.inner), str(stage.right.inner))  # fmt: skip
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+async def test_rekey_under_traffic(stage: Stage, version: int) -> None:
+    """IKE_SA and CHILD_SA are replaced in their time by our rekey (IKEv1: authenticated anew); no packet is lost.
+
+    Broken by: not sending ``rekey_time`` (charon's own four hours and one hour), ``over_time`` or ``life_time`` (the
+    old ones end in the middle of it).
+    """
+    lines = (f"ike_version = {version}", f"rekey_s = {LIFE_S}")
+    settings = stage.settings(*lines, child=f"rekey_s = {LIFE_S}")
+    conf = stage.peer(version=str(version), rekey_time="0", child={"rekey_time": "0", "life_time": "1h"})
+    async with stage.theirs(conf) as session, stage.ours(settings) as (agent, connection):
+        first = await stage.bring_up(agent, connection, session)
+        with ping(stage) as pings:
+            await asyncio.to_thread(
+                wait_until, lambda: renewed(first, session), "both renewed", within_s=30, every_s=0.2
+            )
+            out = await asyncio.to_thread(pings.communicate)
+        assert f"{PINGS} received, 0% packet loss" in out[0]
+
+
+def renewed(first: Any, session: Any) -> bool:
+    """Whether the peer shows another IKE_SA and another child; with IKEv1 the old ones stay for some seconds more."""
+    up = [sa for item in session.list_sas() for sa in item.values() if sa["state"] == b"ESTABLISHED"]
+    children = {child["spi-in"] for sa in up for child in sa["child-sas"].values() if child["state"] == b"INSTALLED"}
+    spis = {sa["initiator-spi"] for sa in up}
+    return bool(children - {child_of(first)["spi-in"]} and spis - {first["initiator-spi"]})
+
+
+async def test_no_rekey(stage: Stage) -> None:
+    """With ``rekey = false`` neither SA is rekeyed by us: the peer alone does; and a child that nobody rekeyed ends.
+
+    Broken by: leaving ``life_time`` out (the child lives on for ever).
+    """
+    settings = stage.settings("rekey = false", "rekey_s = 5", child="rekey_s = 5")
+    conf = stage.peer(rekey_time="0", child={"rekey_time": "0", "life_time": "1h"})
+    async with stage.theirs(conf) as session, stage.ours(settings) as (agent, connection):
+        first = await stage.bring_up(agent, connection, session)
+        assert "rekey-time" not in first
+        await agent.until(lambda: not any(sa.children for sa in agent.here().sas), "the child ends", within_s=15)
+        assert [sa["initiator-spi"] for item in session.list_sas() for sa in item.values()] == [first["initiator-spi"]]
+        await agent.charon.initiate(connection, connection.children[0])
+        await peer_up(session)
+        list(session.rekey({"child": "net"}))
+        await peer_up(session)
+        list(session.rekey({"ike": NAME}))
+        await asyncio.to_thread(wait_until, lambda: renewed(first, session), "the peer's rekey", within_s=30)
