@@ -1,0 +1,138 @@
+"""Who is compared: each moves the same tunnels on the same pair, at its best."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from tests.bench.limit import READY
+from tests.lab.agent_conf import agent_conf
+from tests.lab.charon import swanctl_conf
+from tests.lab.daemon import Daemon
+from tests.lab.hosts import Host
+from tests.lab.keepalived import Vrrp
+from tests.lab.lab import Lab
+from tests.lab.pair import Pair
+from tests.lab.peer import NO_LIMITS, gateway_tunnel
+from tests.lab.runner import NOTIFY_SCRIPT, Agent, NotifyScript, Runner
+from tests.lab.waiting import wait_until
+
+SCRIPTS: Final = Path(__file__).resolve().parent / "scripts"
+
+
+class Loaded:
+    """Everything is in swanctl.conf and loaded at boot, on both gateways; a notify script may do the rest."""
+
+    def __init__(
+        self,
+        host: Host,
+        *,
+        connections: int,
+        script: str | None = None,
+        options: Mapping[str, str] = MappingProxyType({"mobike": "no"}),
+        child_options: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self.host = host
+        self.connections = connections
+        self.notify = NOTIFY_SCRIPT if script else None
+        self._script = script
+        self._tunnels = [
+            replace(gateway_tunnel(number), options=options, child_options=child_options)
+            for number in range(connections)
+        ]
+
+    def install(self) -> None:
+        """Write swanctl.conf, the names, and the script."""
+        self.host.write("/etc/swanctl/swanctl.conf", swanctl_conf(*self._tunnels), mode=0o600)
+        self.host.write("/etc/swanctl/names", "".join(f"{tunnel.name}\n" for tunnel in self._tunnels))
+        if self._script:
+            self.host.write(NOTIFY_SCRIPT, (SCRIPTS / self._script).read_text(), mode=0o755)
+
+    def start(self) -> None:
+        """Load everything."""
+        self.host.run("swanctl", "--load-all")
+
+
+class Limit(Loaded):
+    """Charon's own best: see :mod:`tests.bench.limit`."""
+
+    def start(self) -> None:
+        """Load everything, and start the client."""
+        super().start()
+        self.host.path(READY).unlink(missing_ok=True)
+        argv = ("python3", "-m", "tests.bench.limit", "--connections", str(self.connections))
+        Daemon(self.host, *argv, log="limit.log").start()
+        wait_until(self.host.path(READY).exists, f"the limit's client on {self.host.name}")
+
+
+class Restart(NotifyScript):
+    """The notify script that restarts charon."""
+
+    def install(self) -> None:
+        """As the notify script, with another script."""
+        super().install()
+        self._host.write(NOTIFY_SCRIPT, (SCRIPTS / "restart.sh").read_text(), mode=0o755)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contestant:
+    """One of those that are compared."""
+
+    name: str
+    title: str
+    runner: Callable[[Host, int], Runner]
+    by_script: bool = False
+
+
+def _agent(host: Host, connections: int) -> Agent:
+    conf = agent_conf(connections=connections)
+    return Agent(host, conf.text, files=conf.files)
+
+
+def _always(host: Host, connections: int) -> Loaded:
+    # Userland ESP knows no trap policies; "start" with DPD's restart is the nearest to it that it can do.
+    return Loaded(
+        host,
+        connections=connections,
+        options={"dpd_delay": "2s"},
+        child_options={"start_action": "start", "dpd_action": "restart", "close_action": "start"},
+    )
+
+
+SWANHERD: Final = Contestant(name="swanherd", title="swanherd", runner=_agent)
+NOTIFY: Final = Contestant(
+    name="notify",
+    title="notify script, as in how-tos",
+    runner=lambda host, n: NotifyScript(host, connections=n),
+    by_script=True,
+)
+BEST: Final = Contestant(
+    name="best-notify",
+    title="notify script, as good as it gets",
+    runner=lambda host, n: Loaded(host, connections=n, script="best.sh"),
+    by_script=True,
+)
+RESTART: Final = Contestant(
+    name="restart",
+    title="notify script that restarts charon",
+    runner=lambda host, n: Restart(host, connections=n),
+    by_script=True,
+)
+ALWAYS: Final = Contestant(name="always-loaded", title="both always loaded, DPD", runner=_always)
+LIMIT: Final = Contestant(
+    name="limit", title="charon's own best (the limit)", runner=lambda host, n: Limit(host, connections=n)
+)
+ALL: Final = {each.name: each for each in (SWANHERD, NOTIFY, BEST, RESTART, ALWAYS, LIMIT)}
+
+
+@contextmanager
+def built(contestant: Contestant, *, connections: int, advert_s: float, limits: bool) -> Iterator[Pair]:
+    """A pair that runs by *contestant*, carrying traffic; with *limits* the peer has charon's default DoS limits."""
+    vrrp = Vrrp(advert_s=advert_s, notify=NOTIFY_SCRIPT if contestant.by_script else None)
+    with Lab() as lab:
+        pair = Pair(lab, lambda host: contestant.runner(host, connections), vrrp)
+        pair.peer.charon.options = {} if limits else dict(NO_LIMITS)
+        pair.start(connections=connections)
+        yield pair

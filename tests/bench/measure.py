@@ -1,0 +1,271 @@
+"""One run of one contestant: the fault is made, the observer judges, and the figures come out as plain numbers."""
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from tests.bench.cases import Case
+from tests.bench.contestants import Contestant, built
+from tests.bench.stamps import Stamps
+from tests.lab.asking import vici_session
+from tests.lab.charon import VICI
+from tests.lab.demo.faults import FAULTS
+from tests.lab.hosts import Host
+from tests.lab.observe import Observer
+from tests.lab.observe.packets import IKE_SA_INIT, Ike, Packet
+from tests.lab.observe.streams import receipts
+from tests.lab.observe.timeline import Timeline
+from tests.lab.pair import Gateway, Pair
+from tests.lab.runner import Agent
+from tests.lab.told import Told
+from tests.lab.topology import port, vip
+from tests.lab.waiting import NotInTimeError, wait_until
+
+Figures = dict[str, Any]
+
+POLL_S: Final = 0.02
+"""How often a charon is asked how many IKE_SAs it has (0.1 ms of its time): what "empty" is known to."""
+OLD_EMPTY_S: Final = 10.0
+"""How long is waited for the old gateway to hold nothing; with 1000 connections it takes seconds."""
+IDLE_S: Final = 3.0
+_FAULTS: Final = {fault.name: fault for fault in FAULTS}
+
+
+def run(case: Case, contestant: Contestant) -> Figures:
+    """All figures of one run; None where something did not happen while it was watched."""
+    load = os.getloadavg()[0]
+    with built(contestant, connections=case.connections, advert_s=case.advert_s, limits=case.limits) as pair:
+        settled = _settled(pair.a, case)
+        figures = _flips(pair, case) if case.flips else _fault(pair, case)
+    return {"load_average": load, "all_up_before": settled, **figures}
+
+
+def _settled(gateway: Gateway, case: Case) -> bool:
+    with suppress(NotInTimeError):
+        wait_until(lambda: _complete(gateway.host, case.connections), "all up", within_s=case.watch_s, every_s=0.1)
+        return True
+    return False
+
+
+def _fault(pair: Pair, case: Case) -> Figures:
+    agent = _Agent(pair.b)
+    idle = agent.idle()
+    fault = _FAULTS[case.fault]
+    emptied: float | None = None
+    with Stamps(pair.lab) as stamps, Observer(pair.lab) as seen:
+        seen.wait_through()
+        agent.begin()
+        start = seen.mark("fault")
+        fault.make(pair, seen)
+        deadline = time.monotonic() + case.watch_s
+        complete = False
+        while not complete and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+            emptied = emptied or _empty_at(pair.a.host)
+            complete = _complete(pair.b.host, case.connections)
+        used = agent.end()
+        with suppress(NotInTimeError):
+            seen.wait_through(by="gw-b", after="fault", within_s=2.0)
+        deadline = time.monotonic() + (OLD_EMPTY_S if case.connections > 1 else 2.0)
+        while pair.a.host.up and emptied is None and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+            emptied = _empty_at(pair.a.host)
+        timeline = seen.timeline(since="fault")
+        packets = seen.packets(since="fault")
+        at_peer = _count(pair.peer.host)
+    added = stamps.added(timeline.new or "gw-b", vip("wan1"), after=start)
+    return {
+        **_times(timeline, packets, start=start, added=added, connections=case.connections),
+        "old_empty_ms": None if emptied is None else (emptied - start) * 1000,
+        "left_at_peer": None if at_peer is None else at_peer - case.connections,
+        "agent": {**idle, **used} if agent.there else None,
+    }
+
+
+def _times(seen: Timeline, packets: list[Packet], *, start: float, added: float | None, connections: int) -> Figures:
+    def since_vip(ms: float | None) -> float | None:
+        return None if ms is None or added is None else ms - (added - start) * 1000
+
+    ups = _ups(packets, "gw-b" if seen.new is None else seen.new)
+    return {
+        "vip_ms": None if added is None else (added - start) * 1000,
+        "vip_to_init_ms": since_vip(seen.first_init_ms),
+        "vip_to_first_up_ms": since_vip((ups[0] - start) * 1000) if ups else None,
+        "vip_to_all_up_ms": since_vip((ups[connections - 1] - start) * 1000) if len(ups) >= connections else None,
+        "vip_to_through_ms": since_vip(seen.first_through_ms),
+        "ups": len(ups),
+        "lost": seen.lost,
+        "outage_ms": seen.outage_ms,
+        "came_back": seen.first_through_ms is not None,
+        "both_hold_ms": seen.both_hold_ms,
+        "double_running_ms": seen.double_running_ms,
+        "retransmits": seen.retransmits,
+        "old_silent_ms": seen.last_of_old_ms,
+    }
+
+
+def _ups(packets: list[Packet], gateway: str) -> list[float]:
+    """When each new IKE_SA of *gateway* got its answer to IKE_AUTH, in order; whether all are up is asked elsewhere."""
+    begun: set[str] = set()
+    answered: dict[str, float] = {}
+    wan = port(gateway, "wan1")
+    for packet in packets:
+        content = packet.content
+        if packet.port != wan or not isinstance(content, Ike):
+            continue
+        if packet.leaving and content.exchange == IKE_SA_INIT and not content.response:
+            begun.add(content.initiator_spi)
+        elif not packet.leaving and content.begins_tunnel and content.response and content.initiator_spi in begun:
+            answered.setdefault(content.initiator_spi, packet.at)
+    return sorted(answered.values())
+
+
+def _flips(pair: Pair, case: Case) -> Figures:
+    """Changes of master in a row: how long from the address to the first IKE packet, and to the first one through."""
+    agents = [_Agent(gateway) for gateway in pair.gateways]
+    before = [agent.rss_mb() for agent in agents]
+    marks: list[tuple[float, Gateway]] = []
+    with Stamps(pair.lab) as stamps, Observer(pair.lab) as seen:
+        seen.wait_through()
+        for number in range(case.flips):
+            new = pair.b if number % 2 == 0 else pair.a
+            at = seen.mark("flip")
+            (pair.a.keepalived.demote if new is pair.b else pair.a.keepalived.promote)()
+            marks.append((at, new))
+            seen.wait_through(by=new.name, after=at)
+            pair.wait_for_master(new)
+            old = pair.other(new).host
+            wait_until(partial(_empty_at, old), "the old one is empty")
+        packets = seen.packets()
+    shares, throughs = [], []
+    got = receipts(packets, ports=seen.evidence().ports, stream=1)
+    for at, new in marks:
+        added = stamps.added(new.name, vip("wan1"), after=at)
+        init = _first_init(packets, new.name, at)
+        through = next(
+            (packet.at for packet in got.values() if added and packet.at >= added and _is_after(packet, init)), None
+        )
+        if added is not None and init is not None:
+            shares.append((init - added) * 1000)
+        if added is not None and through is not None:
+            throughs.append((through - added) * 1000)
+    return {
+        "vip_to_init_each_ms": shares,
+        "vip_to_through_each_ms": throughs,
+        "agent": {"rss_before_mb": before, "rss_after_mb": [agent.rss_mb() for agent in agents]}
+        if agents[0].there
+        else None,
+    }
+
+
+def _is_after(packet: Packet, init: float | None) -> bool:
+    return init is not None and packet.at > init
+
+
+def _first_init(packets: list[Packet], gateway: str, after: float) -> float | None:
+    wan = port(gateway, "wan1")
+    return next(
+        (
+            packet.at
+            for packet in packets
+            if packet.at >= after
+            and packet.port == wan
+            and packet.leaving
+            and isinstance(packet.content, Ike)
+            and packet.content.exchange == IKE_SA_INIT
+            and not packet.content.response
+        ),
+        None,
+    )
+
+
+# --- charon, asked cheaply ------------------------------------------------------------------------------------------
+
+
+def _stats(host: Host) -> tuple[int, int] | None:
+    """How many IKE_SAs, and how many of them half-open; None where nobody answers."""
+    if not host.up:
+        return None
+    try:
+        with vici_session(host.path(VICI)) as session:
+            said = session.stats()["ikesas"]
+            return int(said["total"]), int(said["half-open"])
+    except (OSError, KeyError):
+        return None
+
+
+def _count(host: Host) -> int | None:
+    stats = _stats(host)
+    return None if stats is None else stats[0]
+
+
+def _complete(host: Host, connections: int) -> bool:
+    stats = _stats(host)
+    return stats is not None and stats[0] >= connections and stats[1] == 0
+
+
+def _empty_at(host: Host) -> float | None:
+    return time.monotonic() if _count(host) == 0 else None
+
+
+# --- the agent, from outside ----------------------------------------------------------------------------------------
+
+
+class _Agent:
+    """What the agent of a gateway uses; nothing where none runs."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.there = isinstance(gateway.runner, Agent)
+        self._gateway = gateway
+        self._cpu_s = 0.0
+        self._began = 0.0
+
+    def idle(self) -> Figures:
+        """CPU of a standby with nothing to do."""
+        if not self.there:
+            return {}
+        before = self._cpu()
+        time.sleep(IDLE_S)
+        return {"idle_cpu_percent": (self._cpu() - before) / IDLE_S * 100, "idle_rss_mb": self.rss_mb()}
+
+    def begin(self) -> None:
+        """The takeover begins."""
+        if self.there:
+            Told(self._gateway.agent).status()  # the worst lag is told once, and begins anew
+            self._cpu_s, self._began = self._cpu(), time.monotonic()
+
+    def end(self) -> Figures:
+        """All is up."""
+        if not self.there:
+            return {}
+        used, took = self._cpu() - self._cpu_s, time.monotonic() - self._began
+        return {
+            "takeover_cpu_s": used,
+            "takeover_wall_s": took,
+            "takeover_rss_mb": self.rss_mb(),
+            "loop_lag_ms": _lag(self._gateway),
+        }
+
+    def rss_mb(self) -> float | None:
+        """Resident set."""
+        if not self.there:
+            return None
+        lines = Path(f"/proc/{self._gateway.agent.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+
+    def _cpu(self) -> float:
+        tasks = Path(f"/proc/{self._gateway.agent.pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
+def _lag(gateway: Gateway) -> float:
+    told = Told(gateway.agent)
+    told.status()
+    return told.lag_ms
+
+
+Measure = Callable[[Case, Contestant], Figures]

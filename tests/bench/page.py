@@ -1,0 +1,239 @@
+"""The page for people, ``docs/performance.md``, its plots, and the headline in the README: all from the results."""
+
+from pathlib import Path
+from typing import Final
+
+from tests.bench.contestants import ALL
+from tests.bench.figures import Measured, Spread, percentile, read_results, spread
+from tests.bench.plots import bars
+
+BEGIN: Final = "<!-- measured: written by make bench -->"
+END: Final = "<!-- end of measured -->"
+
+HEAD: Final = """\
+# How fast it is, measured
+
+<!-- Written by `make bench` from docs/bench/*.json; do not edit. -->
+
+A pair of gateways, the peer at the other end of the tunnels, a client behind the pair and a server behind the peer run
+on one machine, in network namespaces, with real keepalived and strongSwan. The master fails. An observer reads the
+wires and the kernels (never swanherd) and notes when the virtual IP (VIP) came to the other gateway, when that one sent
+its first IKE packet, when each tunnel was up, and how long the server received nothing. Several ways to move the
+tunnels take turns, in alternating order:
+
+| name | what moves the tunnels |
+|---|---|
+| swanherd | the agent, on both gateways |
+| notify | keepalived's notify script runs `swanctl --load-all`, as how-tos write it |
+| best-notify | a notify script as good as we can write it: all is loaded at boot, it only initiates, two at a time |
+| restart | a notify script that restarts charon |
+| always-loaded | no script: both gateways have all loaded with `start_action = start`, and dead peer detection |
+| limit | charon's own best: all is loaded, a minimal client initiates at the kernel's event, and does nothing else |
+
+**The limit** is what charon and this machine allow; nobody can be faster with this charon. It decides, fences, verifies
+and reports nothing. swanherd is to be judged by its ratio to it. `always-loaded` uses `start` where an operator would
+use `trap`: the userland ESP of this lab knows no traps.
+
+**What is not claimed.** Everything shares the same few cores: both gateways, the peer, the traffic and the observer,
+and where the load average below is high, other work too; two machines would do better. Runs are few. Where a kernel has
+no ESP, charon carries it itself (userland ESP), which costs it time in every tunnel. Compare the rows of one table; do
+not quote a number as what your hardware will do. The time of the VIP is when a process with real-time priority read the
+kernel's message; on a loaded machine it was late by up to 30 ms (an IKE packet "before" the VIP shows that), so single
+values of a few milliseconds are not to be trusted, and a 99th percentile of thirty is their largest.
+"""
+
+
+def write_page(results: Path, root: Path) -> None:
+    """Write the page, the plots and the README's headline."""
+    cases = read_results(results)
+    if not cases:
+        return
+    for name, picture in plots(cases).items():
+        (results / name).write_text(picture)
+    (root / "docs" / "performance.md").write_text(page(cases))
+    readme = root / "README.md"
+    readme.write_text(with_headline(readme.read_text(), headline(cases)))
+
+
+def page(cases: dict[str, Measured]) -> str:
+    """The page's text."""
+    parts = [HEAD, _share(cases)]
+    parts += [_case(measured) for measured in cases.values() if measured.about["fault"] != "flips"]
+    return "\n".join(part for part in parts if part)
+
+
+def plots(cases: dict[str, Measured]) -> dict[str, str]:
+    """File name to SVG: for each case how long from the VIP to the last tunnel."""
+    found = {}
+    for name, measured in cases.items():
+        if measured.about["fault"] == "flips":
+            continue
+        rows = [(by, by, measured.spread(by, "vip_to_all_up_ms")) for by in ALL if by in measured.about["runs"]]
+        found[f"{name}.svg"] = bars(f"{_title(measured)}: VIP to all tunnels up", rows, unit="ms")
+    return found
+
+
+def headline(cases: dict[str, Measured]) -> str:
+    """The README's figures: medians, in the words of the page."""
+    wanted = ("n1-keepalived-stop-advert0.1", "n100-keepalived-stop-limits", "n1000-keepalived-stop-limits")
+    rows = [
+        "| from the VIP's arrival to all tunnels up | swanherd | notify script | charon alone |",
+        "|---|---|---|---|",
+    ]
+    for name in wanted:
+        if name in cases:
+            measured = cases[name]
+            script = "notify" if "notify" in measured.about["runs"] else "best-notify"
+            cells = " | ".join(_up(measured, by) for by in ("swanherd", script, "limit"))
+            rows.append(f"| {_tunnels(measured)}{_peer(measured)} | {cells} |")
+    note = (
+        "Medians of three runs of `make bench` each, on two cores that other work loaded too, so the spread is wide; "
+        "spreads, how, and what it means: "
+        "[docs/performance.md](docs/performance.md)."
+    )
+    return "\n".join([*rows, "", note])
+
+
+def with_headline(readme: str, text: str) -> str:
+    """The README with *text* between its two marks; as it was where it has none."""
+    if BEGIN not in readme or END not in readme:
+        return readme
+    before, _, rest = readme.partition(BEGIN)
+    return f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}"
+
+
+# --- one case -------------------------------------------------------------------------------------------------------
+
+_COLUMNS: Final = (
+    ("VIP to first IKE packet", "vip_to_init_ms", 1),
+    ("first tunnel up", "vip_to_first_up_ms", 0),
+    ("all up", "vip_to_all_up_ms", 0),
+    ("outage", "outage_ms", 0),
+    ("lost", "lost", 0),
+    ("both ran it", "double_running_ms", 0),
+    ("sent again", "retransmits", 0),
+    ("old side silent", "old_silent_ms", 0),
+    ("old side empty", "old_empty_ms", 0),
+    ("left at the peer", "left_at_peer", 0),
+)
+
+
+def _case(measured: Measured) -> str:
+    """The table, the plot, the agent's cost, and where it was measured."""
+    lines = [
+        f"## {_title(measured)}",
+        "",
+        f"![time to all tunnels](bench/{measured.name}.svg)",
+        "",
+        (
+            "Median (least-most) over the runs; times in ms, the first three from the VIP's arrival, the old "
+            "side's from the fault. `-`: it did not happen in every run while it was watched "
+            f"({measured.about['watch_s']:.0f} s); `lost` counts packets of 100 a second."
+        ),
+        "",
+        "| | runs | " + " | ".join(title for title, _, _ in _COLUMNS) + " |",
+        "|---" * (len(_COLUMNS) + 2) + "|",
+    ]
+    for by in (by for by in ALL if by in measured.about["runs"]):
+        cells = [_cell(measured.spread(by, figure), digits) for _, figure, digits in _COLUMNS]
+        lines.append(f"| {by} | {len(measured.runs(by))} | " + " | ".join(cells) + " |")
+    lines += ["", *_ratio(measured), *_agent(measured), *_failed(measured), _where(measured), ""]
+    return "\n".join(lines)
+
+
+def _ratio(measured: Measured) -> list[str]:
+    ours, limit = (measured.spread(by, "vip_to_all_up_ms") for by in ("swanherd", "limit"))
+    if ours is None or limit is None:
+        return []
+    return [f"swanherd needs {ours.middle / limit.middle:.2f} times the limit until all tunnels are up.", ""]
+
+
+def _agent(measured: Measured) -> list[str]:
+    """What the new master's agent used."""
+    about = (
+        ("processor idle", "agent.idle_cpu_percent", "% of a core", 2),
+        ("processor for the takeover", "agent.takeover_cpu_s", "s", 2),
+        ("longest lag of its event loop", "agent.loop_lag_ms", "ms", 0),
+        ("memory idle", "agent.idle_rss_mb", "MB", 0),
+        ("after the takeover", "agent.takeover_rss_mb", "MB", 0),
+    )
+    known = [
+        f"{title} {value.text(digits)} {unit}"
+        for title, figure, unit, digits in about
+        if (value := measured.spread("swanherd", figure)) is not None
+    ]
+    return [f"The agent of the new master: {', '.join(known)}.", ""] if known else []
+
+
+def _failed(measured: Measured) -> list[str]:
+    return [
+        f"{measured.failed(by)} run(s) of {by} came to no verdict (no pair came up, or the observer missed packets).\n"
+        for by in measured.about["runs"]
+        if measured.failed(by)
+    ]
+
+
+def _share(cases: dict[str, Measured]) -> str:
+    measured = cases.get("n1-share")
+    if measured is None:
+        return ""
+    lines = [
+        "## One tunnel, thirty changes of master in a row",
+        "",
+        (
+            "From the kernel's address to the first IKE packet on the wire: what the agent, the script or the client "
+            "takes, and what charon needs to build its first message (and, for swanherd, to be given the connection)."
+        ),
+        "",
+        "| | median | 99th percentile | least | VIP to first packet through, median |",
+        "|---|---|---|---|---|",
+    ]
+    for by in (by for by in ALL if measured.runs(by)):
+        run = measured.runs(by)[0]
+        each, through = run["vip_to_init_each_ms"], run["vip_to_through_each_ms"]
+        shares = spread(each)
+        lines.append(
+            f"| {by} | {shares.middle:.1f} ms | {percentile(each, 0.99):.1f} ms | {shares.least:.1f} ms "
+            f"| {spread(through).middle:.1f} ms |"
+        )
+    return "\n".join([*lines, "", _where(measured), ""])
+
+
+def _where(measured: Measured) -> str:
+    on = measured.about["measured"]
+    runs = [run for each in measured.about["runs"].values() for run in each.values()]
+    loads = [run["load_average"] for run in runs if "load_average" in run]
+    return (
+        f"Measured {on['at'][:10]}: {on['cores']} cores ({on['processor']}), Linux {on['kernel']}, "
+        f"keepalived {on['keepalived']}, strongSwan {on['strongswan']}, Python {on['python']}, commit {on['commit']}; "
+        f"load average before the runs {min(loads, default=0):.1f}-{max(loads, default=0):.1f}."
+        + "".join(f" {note}" for note in measured.about.get("notes", ()))
+    )
+
+
+def _cell(value: Spread | None, digits: int) -> str:
+    return "-" if value is None else value.text(digits)
+
+
+def _up(measured: Measured, by: str) -> str:
+    value = measured.spread(by, "vip_to_all_up_ms")
+    if value is None:
+        return f"not in every run within {measured.about['watch_s']:.0f} s"
+    return f"{value.middle:.0f} ms" if value.middle < 1000 else f"{value.middle / 1000:.1f} s"
+
+
+def _tunnels(measured: Measured) -> str:
+    number = measured.about["connections"]
+    return f"{number} tunnel" + ("s" if number > 1 else "")
+
+
+def _peer(measured: Measured) -> str:
+    if measured.about["connections"] == 1:
+        return ""
+    return ", one peer with default limits" if measured.about["limits"] else ", a peer without limits"
+
+
+def _title(measured: Measured) -> str:
+    faults = {"keepalived-stop": "keepalived stopped", "flip": "priority lowered", "wan-down": "WAN cable out"}
+    fault = faults.get(measured.about["fault"], measured.about["fault"].replace("-", " "))
+    return f"{_tunnels(measured)}{_peer(measured)}: {fault}, adverts every {measured.about['advert_s']:g} s"
