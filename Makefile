@@ -1,0 +1,110 @@
+# swanherd. Everything here runs in a private root (tests/lab/enter): nothing is installed on this machine, and nothing
+# of its network, /etc or processes is touched. As root, on any Linux that has apt-get, unshare and make.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+IN := tests/lab/enter --
+PYTEST := $(IN) pytest
+FAULT ?=
+HOST ?=
+BY ?= swanherd
+CASE ?=
+SUITE ?= bookworm
+# Python 3.13 warns where looptime looks for a loop and there is none; this ring has no asynchronous tests.
+NO_LOOPTIME := -p no:looptime_plugin -p no:looptime_timeproxies -p no:looptime_chronometers
+DEMO_SMOKE := keepalived-stop
+SEED ?=
+STEPS ?=
+MINUTES ?=
+EPISODE ?=
+# One sequence with stand-ins and one without, both with D-Bus and without: together every kind of fault but a few.
+CHAOS_SMOKE := --seed 18 --seed 19 --steps 12
+
+.PHONY: help demo lab unlab enter test test-all lint unit component pair pair-long kernel-long system untouched demo-smoke bench bench-all bench-smoke chaos chaos-smoke kernel faults lock pages clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## show a gateway pair through its faults, swanherd beside the notify script (FAULT=... for one of them)
+	@$(IN) python -m tests.lab.demo $(if $(FAULT),--fault $(FAULT))
+
+lab: ## build a gateway pair in the background and leave it up (BY=notify: without swanherd)
+	@tests/lab/background up --by $(BY)
+
+enter: ## a shell on a host of that lab: HOST=gw-a, gw-b, peer, client, server or switch
+	@tests/lab/background enter $(HOST)
+
+unlab: ## end that lab
+	@tests/lab/background down
+
+test: lint unit component pair kernel system untouched demo-smoke bench-smoke chaos-smoke ## all that CI runs
+
+test-all: test ## the same, and the rings that need more than this machine may have
+	$(MAKE) pair-long
+	$(MAKE) kernel-long
+	$(MAKE) system SUITE=trixie
+
+lint: ## ruff, mypy, import layers
+	$(IN) sh -c 'ruff check . && ruff format --check . && mypy && lint-imports'
+
+unit: ## tests without input or output
+	$(PYTEST) -q tests/unit
+
+component: ## tests against one real outside system each
+	$(IN) tests/lab/once-more -q tests/component
+
+pair: ## tests on a whole gateway pair
+	$(IN) tests/lab/once-more -q -m 'not long' tests/pair
+
+pair-long: ## tests on a whole gateway pair that take minutes
+	$(PYTEST) -q -m long tests/pair
+
+kernel: ## tests that need IPsec in the kernel: this one's, or Debian's in a virtual machine
+	tests/lab/xfrm -- tests/lab/once-more -v -m 'not long' tests/kernel
+
+kernel-long: ## tests that need IPsec in the kernel and take minutes
+	tests/lab/xfrm -- pytest -v -m long tests/kernel
+
+system: ## two booted Debians as a pair, installed by the book (SUITE=trixie for Debian 13)
+	tests/lab/enter --suite $(SUITE) --flavour system -- pytest -q --timeout 400 $(NO_LOOPTIME) tests/system
+
+untouched: ## this machine is the same before and after a lab, however it ended
+	tests/test_host_untouched.sh
+
+demo-smoke:
+	$(IN) python -m tests.lab.demo --fault $(DEMO_SMOKE)
+
+bench: ## measure against scripts and charon's own best; goes on where it was ended (CASE=... for one of them)
+	$(IN) python -m tests.bench $(if $(CASE),--case '$(CASE)')
+
+bench-all: ## the same with a longer matrix
+	$(IN) python -m tests.bench --all
+
+bench-smoke:
+	$(IN) python -m tests.bench --smoke
+
+chaos: ## random faults on both gateways, judged by the observer (SEED=... STEPS=... MINUTES=... EPISODE=...)
+	@$(IN) python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(STEPS),--steps $(STEPS)) \
+	  $(if $(MINUTES),--minutes $(MINUTES)) $(if $(EPISODE),--episode $(EPISODE))
+
+chaos-smoke:
+	$(IN) python -m tests.chaos $(CHAOS_SMOKE)
+
+lock: ## resolve the development environment anew into requirements-dev.lock
+	tests/lab/enter --online sh -c 'python3 -m venv /tmp/uv && /tmp/uv/bin/pip --quiet install uv && \
+	  /tmp/uv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-annotate --python-version 3.11 --group dev pyproject.toml \
+	  --custom-compile-command "make lock" --output-file requirements-dev.lock && \
+	  /tmp/uv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-annotate --python-version 3.11 pyproject.toml \
+	  tests/lab/requirements-system.in --constraint requirements-dev.lock \
+	  --custom-compile-command "make lock" --output-file tests/lab/requirements-system.lock'
+
+faults: ## run the tests of what keepalived does, and write what was seen into docs/faults.md
+	$(IN) sh -c 'mkdir -p build && rm -f build/noted && SWANHERD_NOTED=build/noted pytest -q tests/pair/test_vrrp_*.py && \
+	  python -m tests.pair.noted build/noted > docs/faults.md'
+
+pages: ## write anew what is made from the code: JSON Schema, reference pages, manual, completions
+	$(IN) python contrib/generate.py
+
+clean: ## remove build results and tools' caches (the private root stays in its cache outside the clone)
+	rm -rf build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
