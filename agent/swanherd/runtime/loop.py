@@ -150,9 +150,10 @@ class Loop:
         self._cut_wire(situation)
         self._kernel_lane.met(self._around.charon.state)
         changes: list[Transition] = []
-        turn_ends = 0.0
-        for name in sorted(due, key=self._store.rank):
-            changes += self._one(name, situation)
+        turn_ends, joined = 0.0, False
+        waiting = self._ranked(due)
+        while waiting:
+            changes += self._one(waiting.pop(), situation)
             if self._around.clock() >= turn_ends:
                 await asyncio.sleep(0)
                 turn_ends = self._around.clock() + TURN_S
@@ -160,10 +161,18 @@ class Loop:
                     # A right that was lost meanwhile: the wire does not wait for the rest of a thousand connections.
                     situation = self._store.situation(self._around.clock())
                     self._cut_wire(situation)
+                    if not joined:
+                        # A right that came meanwhile: the rest of this pass sees it too, and would go before those of a
+                        # higher rank. Once in a pass: a flood of events must not keep the lowest waiting for ever.
+                        joined, waiting = True, self._ranked({*waiting, *self._store.take_due()})
         self._forget()
         self._sweep()
         self._follow_links()
         return changes
+
+    def _ranked(self, names: Iterable[str]) -> list[str]:
+        """*names*, the one of the highest rank last."""
+        return sorted(names, key=self._store.rank, reverse=True)
 
     def _follow_links(self) -> None:
         """Devices of our own are up where a connection runs through them; no lane waits for one."""

@@ -58,9 +58,12 @@ class ModelCharon:
     loaded_keys: set[str] = field(default_factory=set)
     answers: bool = True
     """Whether the peer lets an initiated child come up at once."""
+    looked: list[str] = field(default_factory=list)
+    """The names that were looked at, in order."""
 
     def connection(self, name: str) -> CharonConnection:
         """Everything that bears *name*."""
+        self.looked.append(name)
         return self.here.get(name, CharonConnection())
 
     def key_ids(self) -> frozenset[str]:

@@ -1,17 +1,17 @@
 """The loop looks when time alone changes something, cuts the wire first, and tells the neighbours who has the VIPs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from swanherd.core.evidence import VOUCH_INTERVALS, Heard, VrrpFacts
-from swanherd.core.facts import CharonConnection, CharonIdentity, Known, Opening, Pair, Wire
+from swanherd.core.facts import CharonConnection, CharonIdentity, Known, NetworkChange, Opening, Pair, Wire
 from swanherd.core.intent import ChainName, EvidenceSource, Intent, Interface, IPAddress, VrrpDeclaration
 from swanherd.core.links import Link
 from swanherd.core.record import Record
@@ -20,7 +20,7 @@ from swanherd.runtime.kernellane import KernelLane
 from swanherd.runtime.lane import Surroundings
 from swanherd.runtime.ledger import Ledger
 from swanherd.runtime.linklane import LinkLane
-from swanherd.runtime.loop import ANNOUNCE_AGAIN_S, FULL_PASS_S, Loop
+from swanherd.runtime.loop import ANNOUNCE_AGAIN_S, FULL_PASS_S, TURN_S, Loop
 from swanherd.runtime.openinglane import OpeningLane
 from swanherd.runtime.sources import Sources
 from swanherd.runtime.stall import StallWatch
@@ -122,8 +122,8 @@ class ModelDevices:
 class Heart:
     """A loop that runs in a model of the world, in which ALPHA is up from the WAN's VIP."""
 
-    def __init__(self, *interfaces: Interface) -> None:
-        clock = asyncio.get_running_loop().time
+    def __init__(self, *interfaces: Interface, clock: Callable[[], float] | None = None) -> None:
+        clock = clock or asyncio.get_running_loop().time
         self.network = ModelNetwork(Known(BOTH_HERE, CAME))
         self.charon = ModelCharon()
         self.table = ModelTable(state=Known(Wire(), 0.0))
@@ -298,3 +298,66 @@ async def test_an_address_that_is_rightful_again_is_lifted_in_the_same_pass() ->
         assert isinstance(state, Known)
         assert state.value is not None
         assert state.value.fenced == frozenset()
+
+
+class Ranks:
+    """Six connections by the WAN's VIP, which is not here yet."""
+
+    NAMES: Final = tuple(f"rank-{number}" for number in range(6))
+
+    def __init__(self, heart: Heart) -> None:
+        self.heart = heart
+        self.looked = heart.charon.looked
+        connections = [replace(ALPHA, name=name, priority=9 - at) for at, name in enumerate(self.NAMES)]
+        heart.network.state = Known(network(), CAME)
+        heart.store.adopt(
+            Intent({"wan": WAN}, {each.name: each for each in connections}), dict.fromkeys(self.NAMES, VERSION)
+        )
+        heart.store.recorded(Record(CharonIdentity(1, 1), {each.name: entry(each) for each in connections}))
+
+    def arrives(self) -> None:
+        """Let the VIP come, or say so once more."""
+        self.heart.network.state = Known(BOTH_HERE, CAME)
+        self.heart.store.network_changed(NetworkChange(everything=True))
+
+    async def until_looked_at(self, name: str) -> None:
+        """Wait for the turn that a pass leaves to others behind *name*."""
+        for _ in range(1000):
+            if name in self.looked:
+                return
+            await asyncio.sleep(0)
+        raise AssertionError(self.looked)
+
+
+async def test_an_address_that_comes_in_mid_pass_is_used_by_rank() -> None:
+    """What is left of a pass that began before sees the address too, and must not go before the most urgent ones.
+
+    Broken by: ``_pass`` not taking in what is due when the wire is.
+    """
+    async with beating() as heart:
+        ranks = Ranks(heart)
+        await asyncio.sleep(0.1)
+        ranks.looked.clear()
+        heart.store.due(ranks.NAMES[3:])
+        await ranks.until_looked_at("rank-3")
+        ranks.arrives()
+        await asyncio.sleep(0.1)
+        assert heart.charon.names_of("load") == list(ranks.NAMES)
+
+
+async def test_a_flood_of_events_does_not_keep_the_lowest_waiting() -> None:
+    """Broken by: ``_pass`` beginning anew whenever the wire is due."""
+    began, spent = asyncio.get_running_loop().time(), count()
+
+    def slow() -> float:
+        """Each look at the clock finds a whole turn spent."""
+        return began + next(spent) * TURN_S
+
+    heart = Heart(WAN, clock=slow)
+    ranks = Ranks(heart)
+    for _ in range(30):
+        ranks.arrives()
+        await asyncio.sleep(0)
+    looked = list(ranks.looked)
+    await heart.close()
+    assert "rank-5" in looked
