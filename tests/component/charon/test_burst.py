@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from swanherd.core.facts import CharonConnection
-from tests.component.charon.agents import running
+from tests.component.charon.agents import eventually, running
 from tests.component.charon.fake import Caller, empty_charon, event_packet, fake
-from tests.unit.core.settings import ALPHA
+from tests.unit.core.settings import ALPHA, BETA, GAMMA, VIP_WAN
 
 MANY = 1000
 LAG_S = 0.02
@@ -94,6 +94,38 @@ async def test_our_own_handshake_is_not_listed(tmp_path: Path) -> None:
         listener.event("log", begins("c2"))
         await here.until(lambda: here.up("c2"), "the other's is seen")
         assert ALPHA.name not in listed
+
+
+async def test_what_was_loaded_is_compared_when_nothing_is_under_way(tmp_path: Path) -> None:
+    """The comparison after a load, which can wait, does not go between the commands of a takeover, nor all at once.
+
+    Broken by: ``_prove`` without ``quiet()``.
+    """
+    last_load, first_proof = asyncio.Event(), asyncio.Event()
+    compared: list[str] = []
+
+    async def charon(caller: Caller, command: str, message: dict[str, Any]) -> None:
+        if command == "load-conn" and GAMMA.name in message:
+            await last_load.wait()
+        if command == "list-conns" and (name := message.get("ike", b"").decode()):
+            compared.append(name)
+            await first_proof.wait()
+        await empty_charon(caller, command, message)
+
+    async with fake(tmp_path, charon) as (server, path), running(path) as here:
+        slow = asyncio.create_task(here.charon.load(GAMMA, VIP_WAN))
+        await eventually(lambda: "load-conn" in dict(server.asked), "the slow one is under way")
+        for each in (ALPHA, BETA):
+            await here.charon.load(each, VIP_WAN)
+            await here.charon.initiate(each, each.children[0])
+        assert not compared
+        last_load.set()
+        await slow
+        await eventually(lambda: compared, "the first is compared")
+        await here.charon.initiate(GAMMA, GAMMA.children[0])
+        assert len(compared) == 1
+        first_proof.set()
+        await eventually(lambda: set(compared) == {ALPHA.name, BETA.name, GAMMA.name}, "all are compared")
 
 
 async def _lag(longest_s: list[float]) -> None:

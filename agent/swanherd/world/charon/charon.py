@@ -256,7 +256,7 @@ class Charon:
     async def _prove(self, connection: Connection, source: IPAddress, wanted: LoadedConfig) -> None:
         name = connection.name
         with contextlib.suppress(CharonError):  # not proven, then; the next load tries again
-            async with self._proving:  # one at a time, and only while no command is under way
+            async with self._proving:  # one at a time: of a thousand that wait, each would wake at every pause
                 await self._takeovers.quiet()
                 section = await self._takeover_reader.section(name)
             if section is None or self._mirror.sent.get(name) != wanted.digest:
