@@ -66,7 +66,7 @@ kernel-long: ## tests that need IPsec in the kernel and take minutes
 	tests/lab/xfrm -- pytest -v -m long tests/kernel
 
 system: ## two booted Debians as a pair, installed by the book (SUITE=trixie for Debian 13)
-	tests/lab/enter --suite $(SUITE) --flavour system -- pytest -q --timeout 400 $(NO_LOOPTIME) tests/system
+	tests/lab/enter --suite $(SUITE) --flavour system -- tests/lab/once-more -q --timeout 400 $(NO_LOOPTIME) tests/system
 
 untouched: ## this machine is the same before and after a lab, however it ended
 	tests/test_host_untouched.sh

@@ -1,7 +1,8 @@
 """The master goes, in four ways; judged by the observer, beside the notify script in the same run.
 
-The notify script's pair stands beside swanherd's, and each fault is made on both, three times in alternation, so that a
-busy machine is busy for both.
+The notify script's pair stands beside swanherd's, and each fault is made on both in alternation, so that a busy machine
+is busy for both. Three times; where swanherd's median is above the script's then, six times more, and the medians of all
+nine judge: they may differ by the interval of a packet, which three rounds do not tell apart.
 """
 
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from tests.lab.pair import Pair, agent_pair, notify_pair
 from tests.lab.runner import Agent
 
 ROUNDS: Final = 3
+MORE_ROUNDS: Final = 6
 FAULT_BY_NAME: Final = {fault.name: fault for fault in FAULTS}
 
 
@@ -51,12 +53,27 @@ def _once(pair: Pair, fault: Fault) -> Timeline:
     return timeline
 
 
-def _rounds(fault: Fault, ours: Pair, theirs: Pair) -> tuple[list[Timeline], list[Timeline]]:
-    mine, script = [], []
-    for _ in range(ROUNDS):
-        mine.append(_once(ours, fault))
-        script.append(_once(theirs, fault))
-    return mine, script
+class Rounds:
+    """One fault, time after time on both pairs in turn."""
+
+    def __init__(self, name: str, ours: Pair, theirs: Pair) -> None:
+        self.mine: list[Timeline] = []
+        self._script: list[Timeline] = []
+        self._fault = FAULT_BY_NAME[name]
+        self._pairs = ours, theirs
+        self._go_on(ROUNDS)
+
+    def judge_outage(self) -> None:
+        """Fail if swanherd's outage is above the script's, after more rounds."""
+        if _after_advert_ms(self.mine) > _after_advert_ms(self._script):
+            self._go_on(MORE_ROUNDS)
+        assert _after_advert_ms(self.mine) <= _after_advert_ms(self._script)
+
+    def _go_on(self, rounds: int) -> None:
+        ours, theirs = self._pairs
+        for _ in range(rounds):
+            self.mine.append(_once(ours, self._fault))
+            self._script.append(_once(theirs, self._fault))
 
 
 def _after_advert_ms(timelines: list[Timeline]) -> float:
@@ -71,7 +88,7 @@ def _after_advert_ms(timelines: list[Timeline]) -> float:
         for timeline in timelines
         if timeline.first_through_ms is not None and timeline.first_advert_ms is not None
     ]
-    assert len(parts) == ROUNDS, "another became master, and traffic came through, in each round"
+    assert len(parts) == len(timelines), "another became master, and traffic came through, in each round"
     return median(parts)
 
 
@@ -82,10 +99,9 @@ def test_takeover_without_double_running(name: str, ours: Pair, theirs: Pair) ->
     Broken by: ``decide`` keeping RUN as the goal when no source is held (double running in ``keepalived-stop``);
     ``Store.network_changed`` marking nothing as due (no takeover until the full pass).
     """
-    mine, script = _rounds(FAULT_BY_NAME[name], ours, theirs)
-
-    assert [timeline.double_running_ms for timeline in mine] == [0] * ROUNDS
-    assert _after_advert_ms(mine) <= _after_advert_ms(script)
+    rounds = Rounds(name, ours, theirs)
+    rounds.judge_outage()
+    assert all(timeline.double_running_ms == 0 for timeline in rounds.mine)
 
 
 def test_flip_runs_double_no_longer_than_the_address_is(ours: Pair, theirs: Pair) -> None:
@@ -94,8 +110,7 @@ def test_flip_runs_double_no_longer_than_the_address_is(ours: Pair, theirs: Pair
     Broken by: removing ``Terminate`` from ``plan._release`` (the old master goes on while the address is there, and the
     read-back finds its SA).
     """
-    mine, script = _rounds(FAULT_BY_NAME["flip"], ours, theirs)
-
-    for timeline in mine:
+    rounds = Rounds("flip", ours, theirs)
+    rounds.judge_outage()
+    for timeline in rounds.mine:
         assert timeline.double_running_ms <= timeline.both_hold_ms + FLIP_MARGIN_MS
-    assert _after_advert_ms(mine) <= _after_advert_ms(script)

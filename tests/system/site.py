@@ -9,9 +9,10 @@ from typing import Any, Final
 from tests.lab.booted import BootedHost, BootedLab
 from tests.lab.charon import Tunnel
 from tests.lab.observe import Observer, Timeline
+from tests.lab.observe.packets import Ike, Vrrp
 from tests.lab.observe.sas import IkeSa
 from tests.lab.peer import Peer
-from tests.lab.topology import address, subnet, vip
+from tests.lab.topology import address, port, subnet, vip
 from tests.lab.waiting import wait_until
 from tests.system import guide
 from tests.system.release import publish
@@ -111,7 +112,7 @@ class Site:
             after = peer_sa(seen)
         assert timeline.lost == 0, f"{timeline.lost} packets lost"
         assert timeline.double_running_ms == 0
-        assert (after.initiator_spi, after.children) == (before.initiator_spi, before.children)
+        assert (after.initiator_spi, after.children) == (before.initiator_spi, before.children), _what_was_said(seen)
 
     def moved(self, act: Callable[[], object], *, to: BootedHost) -> Timeline:
         """What was seen of a fault that moves the tunnel to another gateway."""
@@ -127,6 +128,23 @@ def peer_sa(seen: Observer) -> IkeSa:
     """The one IKE_SA that the peer has."""
     (sa,) = seen.sas("peer")["peer"].up
     return sa
+
+
+def _what_was_said(seen: Observer) -> str:
+    """All IKE of the gateways since the mark "begin", and how many adverts each of them sent, when first and last."""
+    begin = seen.marked("begin")
+    lines = ["the peer has another SA than before; since the beginning (ms):"]
+    for gateway in ("gw-a", "gw-b"):
+        for net in ("wan1", "lan"):
+            adverts = seen.packets(port=port(gateway, net), leaving=True, content=Vrrp, since="begin")
+            if adverts:
+                first, last = (1000 * (adverts[at].at - begin) for at in (0, -1))
+                lines.append(f"{gateway} sent {len(adverts)} adverts on {net}, {first:.0f} to {last:.0f}")
+        lines += [
+            f"{gateway} sent at {1000 * (packet.at - begin):.0f}: {packet.content}"
+            for packet in seen.packets(port=port(gateway, "wan1"), leaving=True, content=Ike, since="begin")
+        ]
+    return "\n".join(lines)
 
 
 def status(host: BootedHost) -> dict[str, Any]:

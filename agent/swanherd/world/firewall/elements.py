@@ -38,10 +38,12 @@ where a packet goes has the family as its key, and as its end the ranges.
 
 def contents(wire: Wire) -> dict[str, frozenset[Element]]:
     """What the sets hold for *wire*."""
+    guarded = _by_set(layout.GUARDED, _of_addresses(wire.guarded))
     return {
         layout.IKE_PORTS: frozenset(Element(port.to_bytes(2)) for port in wire.ike_ports),
         layout.MOBIKE: _MOBIKE if wire.mobike else frozenset(),
-        **_by_set(layout.GUARDED, _of_addresses(wire.guarded)),
+        **guarded,
+        layout.SELVES_ARP: _selves(guarded),
         **_of_pairs(layout.OURS, wire.ours),
         **fenced(addresses=wire.fenced, pairs=wire.fenced_pairs),
         layout.LEAKS_CHAIN.name: of_leaks(wire.leaks),
@@ -70,8 +72,13 @@ def fenced(*, addresses: Iterable[IPAddress], pairs: Iterable[Pair]) -> dict[str
 
 
 def agree(found: Contents) -> bool:
-    """Whether both tables fence the same IPv4 addresses."""
-    return found.get(layout.FENCED_ARP, frozenset()) == found.get(layout.FENCED[IPV4], frozenset())
+    """Whether both tables fence, and guard, the same IPv4 addresses."""
+    fenced_in_both = found.get(layout.FENCED_ARP, frozenset()) == found.get(layout.FENCED[IPV4], frozenset())
+    return fenced_in_both and found.get(layout.SELVES_ARP, frozenset()) == _selves(found)
+
+
+def _selves(found: Contents) -> frozenset[Element]:
+    return frozenset(Element(2 * item.key) for item in found.get(layout.GUARDED[IPV4], ()))
 
 
 def outermost(elements: Iterable[Element]) -> Iterator[Element]:

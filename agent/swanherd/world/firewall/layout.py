@@ -34,7 +34,7 @@ TABLE: Final = "swanherd"
 """The name of both tables."""
 COMMENTS: Final = {
     INET: "swanherd: IPsec leaves only from addresses that may send it",
-    ARP: "swanherd: a fenced address does not answer for itself",
+    ARP: "swanherd: an address does not answer for itself where another gateway has it",
 }
 """The tables, by family, and what each says to people."""
 PRIORITY: Final = -310
@@ -134,6 +134,8 @@ GUARDED: Final = {IPV4: "guarded4", IPV6: "guarded6"}
 FENCED: Final = {IPV4: "fenced4", IPV6: "fenced6"}
 FENCED_ARP: Final = "fenced"
 """What FENCED[IPV4] holds once more, since a set belongs to one table."""
+SELVES_ARP: Final = "selves"
+"""Each address of GUARDED[IPV4] beside itself: the two addresses of an ARP packet by which somebody announces it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,9 @@ SETS: Final = (
     *(_addresses(names[family], family) for names in (GUARDED, FENCED) for family in FAMILIES),
     *(item for sets in (OURS, FENCED_PAIRS) for family in FAMILIES for item in _sets_of_pairs(sets, family)),
     Set(FENCED_ARP, ADDRESS_TYPE[IPV4], ADDRESS_BYTES[IPV4], family=ARP),
+    Set(
+        SELVES_ARP, ADDRESS_TYPE[IPV4] << CONCATENATED_BITS | ADDRESS_TYPE[IPV4], 2 * ADDRESS_BYTES[IPV4], family=ARP
+    ),
 )
 COUNTERS: Final = (
     (INET, "guard"),
@@ -203,14 +208,15 @@ COUNTERS: Final = (
     (ARP, "stale_vip"),
 )
 """What each step stopped, by family of the table: the guard, the fence of addresses, the fence of single connections;
-what a fenced address would have told its neighbours; what would have left in clear."""
+what an address that another gateway has would have told its neighbours; what would have left in clear."""
 
 SECOND: Final = {IPV4: 9, IPV6: 2}
 """The register behind a first address in register 1, which has 16 bytes: NFT_REG32_01, NFT_REG_2."""
 SOURCE_AT: Final = {IPV4: 12, IPV6: 8}
 DESTINATION_AT: Final = {IPV4: 16, IPV6: 24}
-_ARP_SENDER_AT: Final = 14
-"""The sender's IPv4 address, behind a link-layer address of 6 bytes."""
+_ARP_OPERATION_AT, _ARP_SENDER_AT, _ARP_TARGET_AT = 6, 14, 24
+"""In an ARP packet whose link-layer addresses have 6 bytes (RFC 826): of the operation, and of both IPv4 addresses."""
+_ARP_REPLY: Final = b"\0\2"
 
 
 def _source(family: int) -> Expression:
@@ -274,13 +280,25 @@ def _drops(family: int) -> Iterator[Rule]:
 
 
 def _silence() -> Iterator[Rule]:
-    """Neither an answer nor a question of a fenced address leaves: both tell neighbours that it is here."""
+    """Neither an answer nor a question of a fenced address leaves: both tell neighbours that it is here.
+
+    Of an address that is not fenced (yet), no answer to whoever announces the same address: with a virtual MAC, which
+    the other gateway has too, the kernel gives one (keepalived sets ``accept_local``), and switches send what is for
+    the new master to this gateway until it is heard again, an advert interval later.
+    """
     is_icmpv6 = (*meta(PROTOCOL_FAMILY, IPV6), *meta(PROTOCOL, ICMPV6))
     for number, name in NEIGHBOUR_DISCOVERY:
         kind = (load(TRANSPORT_HEADER, 0, 1), equal(bytes([number])))
         yield Rule(NEIGHBOUR_CHAIN, (*is_icmpv6, *kind, *stop("stale_vip")), f"swanherd: no {name}")
     sender = load(NETWORK_HEADER, _ARP_SENDER_AT, ADDRESS_BYTES[IPV4])
     yield Rule(ARP_CHAIN, (sender, in_set(FENCED_ARP), *stop("stale_vip")), "swanherd: no ARP from a fenced address")
+    is_reply = (load(NETWORK_HEADER, _ARP_OPERATION_AT, len(_ARP_REPLY)), equal(_ARP_REPLY))
+    target = load(NETWORK_HEADER, _ARP_TARGET_AT, ADDRESS_BYTES[IPV4], SECOND[IPV4])
+    yield Rule(
+        ARP_CHAIN,
+        (*is_reply, sender, target, in_set(SELVES_ARP), *stop("stale_vip")),
+        "swanherd: no answer to another gateway's announcement",
+    )
 
 
 def _leaks() -> Iterator[Rule]:
