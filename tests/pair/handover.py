@@ -82,6 +82,20 @@ def assert_handed_over(seen: Observer, *, net: str = "wan1", vrid: int = 51, sou
     return verdict
 
 
+def assert_not_misled(seen: Observer, *instances: tuple[str, int]) -> None:
+    """The switch delivers to gw-b from its first advert of each instance (device, VRID) on.
+
+    It learns where a MAC is from each frame, and a virtual MAC is on both gateways: none of gw-a's may bear it then.
+    """
+    for net, vrid in instances:
+        heard = advert_of_b(seen, "fault", net=net, vrid=vrid)
+        assert heard is not None
+        adverts = seen.packets(port=port("gw-b", net), leaving=True, content=Vrrp, since="fault")
+        macs = {packet.mac for packet in adverts}
+        late = [p for p in seen.packets(port=port("gw-a", net), leaving=True, since=heard) if p.mac in macs]
+        assert late == [], "the old master spoke with the new one's MAC"
+
+
 def assert_no_outage_before(seen: Observer, *, vrids: frozenset[int] = frozenset({51, 52})) -> None:
     """Nothing was lost between the fault and the takeover: gw-b's first advert of one of *vrids*, or its first address.
 

@@ -1,8 +1,8 @@
 """The master goes, in four ways; judged by the observer, beside the notify script in the same run.
 
 The notify script's pair stands beside swanherd's, and each fault is made on both in alternation, so that a busy machine
-is busy for both. Three times; where swanherd's median is above the script's then, six times more, and the medians of all
-nine judge: they may differ by the interval of a packet, which three rounds do not tell apart.
+is busy for both. Three times; where swanherd's median is above the script's then, six times more, and all nine judge:
+the medians may differ by the interval of a packet, which three rounds do not tell apart.
 """
 
 from collections.abc import Iterator

@@ -194,9 +194,7 @@ SETS: Final = (
     *(_addresses(names[family], family) for names in (GUARDED, FENCED) for family in FAMILIES),
     *(item for sets in (OURS, FENCED_PAIRS) for family in FAMILIES for item in _sets_of_pairs(sets, family)),
     Set(FENCED_ARP, ADDRESS_TYPE[IPV4], ADDRESS_BYTES[IPV4], family=ARP),
-    Set(
-        SELVES_ARP, ADDRESS_TYPE[IPV4] << CONCATENATED_BITS | ADDRESS_TYPE[IPV4], 2 * ADDRESS_BYTES[IPV4], family=ARP
-    ),
+    Set(SELVES_ARP, ADDRESS_TYPE[IPV4] << CONCATENATED_BITS | ADDRESS_TYPE[IPV4], 2 * ADDRESS_BYTES[IPV4], family=ARP),
 )
 COUNTERS: Final = (
     (INET, "guard"),
