@@ -35,7 +35,8 @@ HOLD_SLACK_S: Final = 0.1
 """An address may be there this much before the judge has read it: it does so when it gets the processor."""
 UNRESOLVED_S: Final = 3.2
 """What is sent while the cable is out waits in the kernel for its next hop's MAC, behind every hook of the firewall,
-and leaves when that is found: at one of three questions, a second apart (``mcast_solicit``, ``retrans_time``)."""
+and leaves when that is found: at one of three questions, a second apart (``mcast_solicit``, ``retrans_time``). An agent
+that sees the address go drops it; one that is out then cannot."""
 _NEVER: Final[float | None] = -math.inf
 BURST_PAUSE_S: Final = 0.2
 """A longer silence ends a violation, and the next packet begins another one."""
@@ -159,6 +160,7 @@ class _Right:
         self._tables_gone_at: float | None = None
         self._mute = False
         self._cable_back_at = -math.inf
+        self._left_unseen = False
 
     def happened(self, event: Event) -> None:
         """Take one event in; packets are asked about by :meth:`wrong`."""
@@ -185,6 +187,7 @@ class _Right:
     def _left(self, at: float) -> None:
         self.held_since, self._displaced_at, self._unproven_since = None, None, None
         self._lost_at = at
+        self._left_unseen = self._out_since is not None
 
     def _spoke(self, at: float) -> None:
         self._own_at, self._displaced_at, self._unproven_since = at, None, None
@@ -229,7 +232,8 @@ class _Right:
     def _ended(self) -> tuple[float | None, str, float]:
         """When the right ended, why, and until when packets are excused. None: it has not ended."""
         if self.held_since is None:
-            waited = self._cable_back_at + UNRESOLVED_S if self._lost_at < self._cable_back_at else -math.inf
+            waits = self._left_unseen and self._lost_at < self._cable_back_at
+            waited = self._cable_back_at + UNRESOLVED_S if waits else -math.inf
             return self._lost_at, "without the address", max(waited, self._no_tables_until())
         if self._displaced_at is not None:
             # No excuse for an agent that is out by now: what it has fenced stays so.

@@ -20,14 +20,15 @@ from swanherd.report.http import ListenError, WatchServer
 from swanherd.report.metrics import Measured
 from swanherd.report.published import ConfigReport, Published
 from swanherd.runtime.kernellane import KernelLane
-from swanherd.runtime.lane import Surroundings
 from swanherd.runtime.ledger import Ledger
 from swanherd.runtime.linklane import LinkLane
 from swanherd.runtime.loop import Loop
+from swanherd.runtime.neighbours import Neighbours
 from swanherd.runtime.openinglane import OpeningLane
 from swanherd.runtime.sources import Sources
 from swanherd.runtime.stall import StallWatch, suspended_s
 from swanherd.runtime.store import Store
+from swanherd.runtime.surroundings import Surroundings
 from swanherd.runtime.tasks import run_until
 from swanherd.runtime.teller import Teller
 from swanherd.runtime.turns import TimedLoop
@@ -40,6 +41,7 @@ from swanherd.world.charon import Charon
 from swanherd.world.firewall import Firewall, OpeningRules
 from swanherd.world.keepalived import Keepalived
 from swanherd.world.links import Links
+from swanherd.world.neighbours import drop_waiting
 from swanherd.world.netlink import NetworkSource
 from swanherd.world.prober import Prober
 from swanherd.world.recordfile import RecordFile
@@ -117,7 +119,6 @@ class Agent:
                 charon=self._charon,
                 window=self._window,
                 secret_of=self._secret_of,
-                announce=self._announcer.announce,
                 changed=lambda name: self._store.due([name], hurry=False),
                 bug=self._bug,
                 clock=loop.time,
@@ -127,6 +128,7 @@ class Agent:
             wire_lane=self._wire_lane,
             opening_lane=self._opening_lane,
             kernel_lane=self._kernel_lane,
+            neighbours=Neighbours(announce=self._announcer.announce, drop_waiting=drop_waiting),
             stalls=self._stalls,
             teller=self._teller,
             longest_wait_s=self._systemd.watchdog_s / 3 if self._systemd.watchdog_s else None,

@@ -194,6 +194,14 @@ def _on(entries: Iterable[HeldAddress], device: str) -> bool:
     return any(entry.device == device for entry in entries)
 
 
+def devices_of(vip: IPAddress, interfaces: Mapping[str, Interface], network: Network | None) -> frozenset[str]:
+    """Every device by which something may have left from *vip*: of its interfaces, with the macvlans above them."""
+    devices = {interface.device for interface in interfaces.values() if vip in interface.vips}
+    links = network.links if network is not None else {}
+    above = (name for name, link in links.items() if link.kind == "macvlan" and link.parent in devices)
+    return frozenset((*devices, *above))
+
+
 def _belongs(entry: HeldAddress, device: str, network: Network) -> bool:
     """On the device itself, or on keepalived's macvlan above it (``use_vmac``)."""
     if entry.device == device:

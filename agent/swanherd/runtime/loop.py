@@ -12,19 +12,20 @@ from swanherd.core.decide import Backoff, Decision, decide
 from swanherd.core.evidence import Situation
 from swanherd.core.explain import Explanation, explain
 from swanherd.core.facts import Known, Pair
-from swanherd.core.intent import Connection, Intent, IPAddress
+from swanherd.core.intent import Connection, Intent
 from swanherd.core.orphans import kept_and_lost
-from swanherd.core.source import holding
 from swanherd.core.view import Memory
 from swanherd.core.words import Reason
 from swanherd.report.published import Transition
 from swanherd.runtime.kernellane import KernelLane
-from swanherd.runtime.lane import Lane, Surroundings
+from swanherd.runtime.lane import Lane
 from swanherd.runtime.ledger import Ledger
 from swanherd.runtime.linklane import LinkLane
+from swanherd.runtime.neighbours import Neighbours
 from swanherd.runtime.openinglane import OpeningLane
 from swanherd.runtime.stall import StallWatch
 from swanherd.runtime.store import Store
+from swanherd.runtime.surroundings import Surroundings
 from swanherd.runtime.target import WireTarget
 from swanherd.runtime.teller import Teller
 from swanherd.runtime.wirelane import WireLane
@@ -32,10 +33,6 @@ from swanherd.runtime.wirelane import WireLane
 TURN_S: Final = 0.004
 """How long a pass decides before the event loop has another turn: lanes start then, and it may not block for 20 ms.
 The first connection, which has the highest priority, has its turn at once."""
-
-ANNOUNCE_AGAIN_S: Final = 2.0
-"""How soon VIPs are announced again after somebody else had spoken for them. Two gateways that do not hear each other's
-adverts still see each other's announcements, and would else take the neighbours from each other all the time."""
 
 FULL_PASS_S: Final = 10.0
 """How often everything is decided anew though nothing happened: checks the incremental passes, shows life."""
@@ -70,6 +67,7 @@ class Loop:
         opening_lane: OpeningLane,
         kernel_lane: KernelLane,
         link_lane: LinkLane,
+        neighbours: Neighbours,
         stalls: StallWatch,
         teller: Teller,
         longest_wait_s: float | None = None,
@@ -91,9 +89,7 @@ class Loop:
         self._sweep_due = False
         self._cut_for: Situation | None = None
         """What the wire was last judged by."""
-        self._announced: set[IPAddress] = set()
-        self._announced_again_at = -ANNOUNCE_AGAIN_S
-        self._announce_due: float | None = None
+        self._neighbours = neighbours
         self._full_at = 0.0
         self._full_pass_s = min(FULL_PASS_S, longest_wait_s or FULL_PASS_S)
         self.backoff = Backoff()
@@ -112,7 +108,7 @@ class Loop:
                 self._store.wire_due = True
                 self._full_at = clock() + self._full_pass_s
             self._due_by_time(clock())
-            self._announce_again(clock())
+            self._neighbours.again(clock(), self._store.intent, self._store.network(), self._store.situation)
             due = self._store.take_due()
             started = clock()
             changes = await self._pass(due)
@@ -147,6 +143,7 @@ class Loop:
     async def _pass(self, due: set[str]) -> Sequence[Transition]:
         """Decide and plan the *due* connections: highest priority first, in slices, the wire before all."""
         situation = self._store.situation(self._around.clock())
+        self._neighbours.begin()
         self._cut_wire(situation)
         self._kernel_lane.met(self._around.charon.state)
         changes: list[Transition] = []
@@ -225,9 +222,9 @@ class Loop:
         known.kept, known.lost = kept_and_lost(view, decision)
         known.if_id = view.connection.if_id if view.connection is not None else known.if_id
         self._sweep_due |= self._kernel_lane.has_doubts(known.lost)
-        self._announce(known.decision, decision)
+        self._neighbours.follow(known.decision, decision, self._store.intent, self._store.network())
         if decision.reason is Reason.DISPLACED and (known.decision is None or known.decision.reason != decision.reason):
-            self._announce_due = max(now, self._announced_again_at + ANNOUNCE_AGAIN_S)
+            self._neighbours.displaced(now)
             self._store.wake()
         known.lane.follow(planning.plan(decision, view))
         if decision.initiate:
@@ -238,37 +235,6 @@ class Loop:
             heapq.heappush(self._looks, (decision.look_again_at, name))
         known.look_at = decision.look_again_at
         return self._teller.tell(view, before, decision, known.lane)
-
-    def _announce(self, before: Decision | None, now: Decision) -> None:
-        """Tell the neighbours of a VIP that has just become ours: once for all its connections, before all else."""
-        if before is not None and before.source is not None and before.source != now.source:
-            self._announced.discard(before.source)
-        if before is None or now.source is None or now.source in self._announced:
-            return
-        self._announced.add(now.source)
-        network = self._store.network()
-        if network is not None and now.source in self._store.intent.vips:
-            for held in network.addresses.get(now.source, ()):
-                self._around.announce(now.source, held.device)
-
-    def _announce_again(self, now: float) -> None:
-        """Tell the neighbours of every VIP that is rightfully here, once another gateway has stopped speaking for them.
-
-        The other one told them that it has the VIPs, and a gateway that steps down tells nobody. keepalived announces
-        again only where it *hears* the other one give way.
-        """
-        network = self._store.network()
-        if self._announce_due is None or now < self._announce_due or network is None:
-            return
-        self._announce_due, self._announced_again_at = None, now
-        intent, situation = self._store.intent, self._store.situation(now)
-        for interface in intent.interfaces.values():
-            for family in {vip.version for vip in interface.vips}:
-                rightful = holding(interface, family, network, intent.vips, situation).rightful
-                if rightful is None:
-                    continue
-                for held in network.addresses.get(rightful, ()):
-                    self._around.announce(rightful, held.device)
 
     def _right_changed(self, situation: Situation) -> None:
         """A right can end, or return, with time alone, in a pass that something else brought: the wire goes first."""
@@ -297,7 +263,7 @@ class Loop:
     def _next_look(self) -> float:
         # A look that was cancelled meanwhile costs one empty pass.
         looks = [self._full_at, *(at for at, _ in self._looks[:1])]
-        looks += [at for at in (self._announce_due, self._kernel_lane.due_at) if at is not None]
+        looks += [at for at in (self._neighbours.due_at, self._kernel_lane.due_at) if at is not None]
         return min(looks)
 
 

@@ -147,10 +147,12 @@ def test_without_tables_nothing_is_stopped_until_they_are_back() -> None:
 
 
 def test_what_waited_for_its_next_hop_while_the_cable_was_out() -> None:
-    """It leaves when the cable is back, behind all rules; later than the kernel's questions it is a ghost."""
+    """It leaves when the cable is back, behind all rules, unless an agent was there to drop it; later it is a ghost."""
     cable = [at(BEFORE, A, Kind.HELD), at(1.0, A, Kind.LOST), at(2.0, A, Kind.CABLE_BACK)]
-    assert not wrong(*cable, *sends(A, since=2.1, until=2.2))
-    assert wrong(*cable, *sends(A, since=2.0 + UNRESOLVED_S + 0.1, until=6.0))
+    out = at(0.5, A, Kind.AGENT_OUT)
+    assert not wrong(out, *cable, *sends(A, since=2.1, until=2.2))
+    assert wrong(out, *cable, *sends(A, since=2.0 + UNRESOLVED_S + 0.1, until=6.0))
+    assert wrong(*cable, *sends(A, since=2.1, until=2.2))
 
 
 def test_from_an_address_of_its_own() -> None:

@@ -18,7 +18,8 @@ from swanherd.core.plan import (
     Uninstall,
     Unload,
 )
-from swanherd.runtime.lane import Lane, Surroundings
+from swanherd.runtime.lane import Lane
+from swanherd.runtime.surroundings import Surroundings
 from swanherd.runtime.window import Window
 from tests.unit.core.charon import expected
 from tests.unit.core.settings import ALPHA, VIP_WAN
@@ -44,7 +45,6 @@ class Around:
                 window=self.window,
                 parts=self.parts,
                 secret_of=lambda _: b"0123",
-                announce=lambda _address, _device: True,
                 changed=self.changed.append,
                 bug=lambda where, error: self.bugs.append(f"{where} {error}"),
                 clock=asyncio.get_running_loop().time,

@@ -8,7 +8,8 @@ import pytest
 from swanherd.core.facts import CharonConnection, ChildSa, IkeSa
 from swanherd.core.intent import Part
 from swanherd.core.words import Reason
-from swanherd.runtime.lane import SILENT_AGAIN_S, SLOT_S
+from swanherd.runtime.lane import SILENT_AGAIN_S
+from swanherd.runtime.steps import SLOT_S
 from swanherd.runtime.window import Window
 from swanherd.world.charon import CharonGone, CharonRefused, CharonSilent
 from tests.unit.core.charon import expected

@@ -12,19 +12,21 @@ import pytest
 
 from swanherd.core.evidence import VOUCH_INTERVALS, Heard, VrrpFacts
 from swanherd.core.facts import CharonConnection, CharonIdentity, Known, NetworkChange, Opening, Pair, Wire
+from swanherd.core.facts import Link as Device
 from swanherd.core.intent import ChainName, EvidenceSource, Intent, Interface, IPAddress, VrrpDeclaration
 from swanherd.core.links import Link
 from swanherd.core.record import Record
 from swanherd.report.metrics import Measured
 from swanherd.runtime.kernellane import KernelLane
-from swanherd.runtime.lane import Surroundings
 from swanherd.runtime.ledger import Ledger
 from swanherd.runtime.linklane import LinkLane
-from swanherd.runtime.loop import ANNOUNCE_AGAIN_S, FULL_PASS_S, TURN_S, Loop
+from swanherd.runtime.loop import FULL_PASS_S, TURN_S, Loop
+from swanherd.runtime.neighbours import ANNOUNCE_AGAIN_S, Neighbours
 from swanherd.runtime.openinglane import OpeningLane
 from swanherd.runtime.sources import Sources
 from swanherd.runtime.stall import StallWatch
 from swanherd.runtime.store import Store
+from swanherd.runtime.surroundings import Surroundings
 from swanherd.runtime.teller import Teller
 from swanherd.runtime.window import Window
 from swanherd.runtime.wirelane import WireLane
@@ -129,6 +131,7 @@ class Heart:
         self.table = ModelTable(state=Known(Wire(), 0.0))
         self.vrrp = ModelVrrp()
         self.announced: list[tuple[float, IPAddress]] = []
+        self.dropped: list[tuple[float, frozenset[str]]] = []
         sources = Sources(network=self.network, charon=self.charon, firewall=self.table, vrrp=self.vrrp)
         stalls = StallWatch(now=clock(), on_stall=lambda: None)
         self.store = self.table.store = Store(sources, stalls)
@@ -141,7 +144,6 @@ class Heart:
                 charon=self.charon,
                 window=Window(),
                 secret_of=lambda _: b"0123",
-                announce=self._announce,
                 changed=lambda name: self.store.due([name]),
                 bug=self._bug,
                 clock=clock,
@@ -151,6 +153,7 @@ class Heart:
             opening_lane=opening_lane,
             link_lane=LinkLane(ModelDevices()),
             kernel_lane=KernelLane(ModelIpsec(), changed=lambda: None, clock=clock),
+            neighbours=Neighbours(announce=self._announce, drop_waiting=self._drop_waiting),
             stalls=stalls,
             teller=Teller(
                 sources=sources,
@@ -173,6 +176,10 @@ class Heart:
     def _announce(self, address: IPAddress, _device: str) -> bool:
         self.announced.append((asyncio.get_running_loop().time(), address))
         return True
+
+    def _drop_waiting(self, devices: Collection[str]) -> str:
+        self.dropped.append((asyncio.get_running_loop().time(), frozenset(devices)))
+        return ""
 
     @staticmethod
     def _bug(where: str, error: BaseException) -> None:
@@ -298,6 +305,30 @@ async def test_an_address_that_is_rightful_again_is_lifted_in_the_same_pass() ->
         assert isinstance(state, Known)
         assert state.value is not None
         assert state.value.fenced == frozenset()
+
+
+async def test_what_waits_for_a_neighbour_is_dropped_behind_the_fence_and_once() -> None:
+    """Of a VIP that is lost, on its devices and the macvlans above them, for all its connections together.
+
+    Broken by: ``Neighbours.follow`` forgetting what it has dropped in this pass; ``devices_of`` knowing no macvlan.
+    """
+    async with beating() as heart:
+        loop = asyncio.get_running_loop()
+        heart.store.adopt(
+            Intent(
+                {"wan": replace(WAN, vrrp=DECLARED)}, {name: replace(ALPHA, name=name) for name in ("alpha", "beta")}
+            ),
+            {"alpha": VERSION, "beta": VERSION},
+        )
+        vmac = Device("vrrp.51", 9, up=True, kind="macvlan", parent="eth0")
+        heart.network.state = Known(network((str(VIP_WAN), "eth0"), links=[vmac]), CAME)
+        await asyncio.sleep(0.1)
+        assert heart.dropped == []
+        heart.heard(own_at=loop.time() - 9, other_at=loop.time())
+        lost = loop.time()
+        await asyncio.sleep(0.1)
+        assert heart.table.cut_at[VIP_WAN] == lost
+        assert heart.dropped == [(lost, frozenset({"eth0", "vrrp.51"}))]
 
 
 class Ranks:
