@@ -83,7 +83,7 @@ def _powered_off(pair: Pair) -> None:
 def test_the_peer_gone_and_back(pair: Pair, seen: Observer, go: Callable[[Pair], None]) -> None:
     """The peer says goodbye, dies, or loses power: ``no-answer`` in status; when it is back, the tunnel is, unaided.
 
-    Broken by: ``_failed`` in ``core.decide`` backing off for an hour from a silent peer; ``dpd_delay_s`` in
+    Broken by: ``failed`` in ``core.attempts`` backing off for an hour from a silent peer; ``dpd_delay_s`` in
     ``settings.convert`` at 30 s (dead and powered off: not noticed).
     """
     seen.mark("fault")

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from swanherd import __version__
 from swanherd.app.reloading import Reloader
-from swanherd.core.decide import Backoff
+from swanherd.core.attempts import Backoff
 from swanherd.core.evidence import LAG_S
 from swanherd.core.facts import Known, NetworkChange
 from swanherd.core.words import Role

@@ -10,36 +10,22 @@ from types import MappingProxyType
 from typing import Final
 
 from swanherd.core import aims
+from swanherd.core.attempts import Backoff, calm, closed_soon, counted, failed
 from swanherd.core.facts import NETWORK_HOLD_S, Failure, IkeSa, Network, Unknown, relied_on
 from swanherd.core.intent import Child, Connection, IPAddress
 from swanherd.core.moves import endpoint_of, on_way, settle, spare, up_on_way, wanted_up
 from swanherd.core.peer import nat_noted, silent_at
 from swanherd.core.sas import unwanted, without_outdated
 from swanherd.core.source import Choice, choose
-from swanherd.core.view import Attempt, Memory, View
+from swanherd.core.view import Memory, View
 from swanherd.core.wire import fence_state, may_roam, silenced
 from swanherd.core.words import Fence, Notice, Reason, Role, Start
 
 CONNECTING_LOOK_S: Final = 1.0
 """How soon to look again at a handshake that is under way, should charon's events tell nothing."""
 
-STABLE_S: Final = 10.0
-"""A peer that deletes what came up within this time is retried with backoff; later that is no failure."""
-
 SILENT_AFTER_S: Final = 3.0
 """A handshake that has run this long is reported as unanswered; charon's first retransmission comes after 4 s."""
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """How long to wait after a failed handshake: doubles from *min_s* to *max_s*."""
-
-    min_s: float = 1.0
-    max_s: float = 60.0
-
-    def delay_s(self, failures: int) -> float:
-        """Seconds to wait after *failures* in a row (1 or more)."""
-        return min(self.max_s, self.min_s * 2.0 ** (min(failures, 30) - 1))
 
 
 @unique
@@ -216,7 +202,7 @@ def _active(
     good = tuple(sa for sa in view.here.sas if sa.unique_id not in bad.unique_ids)
     if bad.why in {Reason.NAT_FOUND, Reason.AH_BEHIND_NAT}:
         memory = nat_noted(memory, bad.why, now=now, again_s=backoff.max_s)
-    memory = _counted(view, tuple(sa for sa in good if on_way(sa, connection, source)), memory, now, backoff)
+    memory = counted(view, tuple(sa for sa in good if on_way(sa, connection, source)), memory, now, backoff)
     good, outdated = without_outdated(view, connection, good)
     base = replace(base, memory=memory, terminate=bad.unique_ids, forfeited=bad.forfeited)
     base = replace(base, terminate_children=outdated)
@@ -230,7 +216,7 @@ def _active(
     if bad.why is not None:
         base = replace(base, reason=bad.why, detail=choice.detail if bad.why is Reason.MOVING else "")
     decision = _children(view, connection, base, good, now, backoff)
-    decision = _aiming(view, connection, decision, now, backoff, failed=decision.memory.failures > failures_before)
+    decision = _aiming(view, connection, decision, now, backoff, had_failed=decision.memory.failures > failures_before)
     return _looking(_looking(decision, others.look_again_at), silent_at(view, connection))
 
 
@@ -246,11 +232,11 @@ def _about(view: View, connection: Connection, source: IPAddress, memory: Memory
 
 
 def _aiming(
-    view: View, connection: Connection, decision: Decision, now: float, backoff: Backoff, *, failed: bool
+    view: View, connection: Connection, decision: Decision, now: float, backoff: Backoff, *, had_failed: bool
 ) -> Decision:
     """*decision* with another endpoint as the aim, where that is due; the next pass, at once, is about that one.
 
-    *failed*: an attempt was counted in this pass.
+    *had_failed*: an attempt was counted in this pass.
     """
     memory, attempt = decision.memory, view.lane.attempt
     if len(view.targets) < 2 or connection.start is Start.RESPOND:
@@ -259,12 +245,12 @@ def _aiming(
     if decision.reason is Reason.UP:
         memory, probe, look = aims.back_to_first(view, connection, replace(memory, tried=0), now)
         decision = _looking(replace(decision, memory=memory, probe=probe), look)
-    elif failed or (fresh and decision.initiate and aims.lost(view, attempt)):
+    elif had_failed or (fresh and decision.initiate and aims.lost(view, attempt)):
         memory = aims.gone_on(view, memory, attempt, now)
     elif fresh and attempt is not None and attempt.started != memory.counted:
         expired = aims.out_of_time(view, connection, attempt, now)
         if expired is not None:
-            memory = aims.gone_on(view, _failed(memory, attempt, expired, now, backoff), attempt, now)
+            memory = aims.gone_on(view, failed(memory, attempt, expired, now, backoff), attempt, now)
     if memory.aim == decision.memory.aim and decision.reason is not Reason.UP:
         return replace(decision, memory=memory)
     if memory.aim == endpoint_of(connection):
@@ -286,9 +272,10 @@ def _children(
         if settled and not up and Start.CONNECT not in starts:
             trapped = Start.ON_DEMAND in starts
             return replace(base, reason=Reason.TRAPPED if trapped else Reason.WAITING_FOR_PEER)
-        return replace(base, memory=_calm(view, base.memory, now) if settled else base.memory)
+        return replace(base, memory=calm(view, base.memory, now) if settled else base.memory)
     here = tuple(sa for sa in sas if on_way(sa, connection, base.source))
-    memory = _closed_soon(view, base, now, backoff)
+    by_us = bool(base.terminate or base.terminate_children)
+    memory = closed_soon(view, base.memory, now, backoff, by_us=by_us)
     base = replace(base, memory=memory)
     if memory.retry_at is not None and now < memory.retry_at and memory.failure is not None:
         return replace(base, reason=memory.failure.reason, detail=memory.failure.detail, look_again_at=memory.retry_at)
@@ -323,56 +310,3 @@ def _refused(base: Decision, refused: Failure, now: float, backoff: Backoff) -> 
     return replace(
         base, goal=Goal.HOLD, reason=refused.reason, detail=refused.detail, look_again_at=retry_at, terminate=()
     )
-
-
-def _counted(view: View, sas: tuple[IkeSa, ...], memory: Memory, now: float, backoff: Backoff) -> Memory:
-    """Take the latest attempt into account once, when it is over."""
-    attempt = view.lane.attempt
-    if attempt is None or attempt.started == memory.counted or view.lane.busy:
-        return memory
-    if attempt.digest != memory.digest:
-        return memory  # of another source or other settings: it delays nothing now
-    failure = attempt.failure
-    ended = attempt.ended if attempt.ended is not None else now
-    if failure is None and attempt.ended is None:
-        if any(sa.connecting or sa.established for sa in sas):
-            return memory
-        # The lane stopped waiting and the handshake has vanished since.
-        failure = view.here.failure or Failure(Reason.NO_ANSWER, "the peer did not answer", now)
-    if failure is None:
-        return memory
-    return _failed(memory, attempt, failure, ended, backoff)
-
-
-def _calm(view: View, memory: Memory, now: float) -> Memory:
-    """Everything is up: past failures count no more, once it has lasted."""
-    attempt = view.lane.attempt
-    if attempt is None:
-        return replace(memory, failures=0, retry_at=None, failure=None)
-    if attempt.ended is None:
-        # It came up after the lane had stopped waiting: its end, some day, is no failure of the handshake.
-        return replace(memory, failures=0, retry_at=None, failure=None, counted=attempt.started)
-    failures = memory.failures if now - attempt.ended < STABLE_S else 0
-    return replace(memory, failures=failures, retry_at=None, failure=None)
-
-
-def _closed_soon(view: View, base: Decision, now: float, backoff: Backoff) -> Memory:
-    """Take into account, once, that what came up is gone again although nobody here took it away."""
-    attempt, memory = view.lane.attempt, base.memory
-    if attempt is None or attempt.ended is None or attempt.failure is not None or attempt.started == memory.counted:
-        return memory
-    if view.lane.busy or base.terminate or base.terminate_children or attempt.digest != memory.digest:
-        return memory
-    if now - attempt.ended >= STABLE_S:
-        return replace(memory, failures=0, counted=attempt.started)
-    told = view.here.failure
-    if told is None or told.at < attempt.started:
-        told = Failure(Reason.PEER_CLOSED, "the peer closed it as soon as it was up", now)
-    return _failed(memory, attempt, told, now, backoff)
-
-
-def _failed(memory: Memory, attempt: Attempt, failure: Failure, ended: float, backoff: Backoff) -> Memory:
-    failures = memory.failures + 1
-    # A silent peer has cost its own waiting time already; backing off would only delay its return.
-    delay_s = backoff.min_s if failure.reason is Reason.NO_ANSWER else backoff.delay_s(failures)
-    return replace(memory, failures=failures, counted=attempt.started, failure=failure, retry_at=ended + delay_s)

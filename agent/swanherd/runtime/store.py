@@ -4,15 +4,13 @@ Events only mark names as due; the loop takes the due names and reads the facts 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping
 
 from swanherd.core import aims
-from swanherd.core.evidence import Situation, VrrpFacts, displaced_before, displaced_look_at
+from swanherd.core.evidence import Situation
 from swanherd.core.facts import (
     Answer,
     CharonIdentity,
-    HeldAddress,
     Known,
     Network,
     NetworkChange,
@@ -20,17 +18,15 @@ from swanherd.core.facts import (
     Unknown,
     relied_on,
 )
-from swanherd.core.intent import Connection, Intent, IPAddress, VrrpDeclaration
+from swanherd.core.intent import Connection, Intent, IPAddress
 from swanherd.core.record import Entry, Record
 from swanherd.core.source import ANY_INTERFACE
 from swanherd.core.view import LaneFacts, Memory, View
 from swanherd.runtime.dependencies import Dependencies
+from swanherd.runtime.doubts import Doubts
 from swanherd.runtime.due import Due
 from swanherd.runtime.sources import Sources
 from swanherd.runtime.stall import StallWatch
-
-VRRP_MISSES: Final = 3
-"""Adverts that a backup misses before it takes over (the master-down interval of RFC 5798, without the skew)."""
 
 
 class Store:
@@ -38,7 +34,7 @@ class Store:
 
     def __init__(self, sources: Sources, stalls: StallWatch) -> None:
         self._sources = sources
-        self._stalls = stalls
+        self._doubts = Doubts(stalls)
         self._due = Due()
         self._digests: dict[str, tuple[Connection, dict[IPAddress, str]]] = {}
         self._bases: dict[str, str] = {}
@@ -211,7 +207,7 @@ class Store:
         """
         declared = self.intent.connections.get(name)
         connection, targets = self._aimed(declared, memory) if declared is not None else (None, aims.Targets())
-        charon, entry = self._sources.charon, self.entries.get(name)
+        charon, entry, network = self._sources.charon, self.entries.get(name), self.network()
         keys = entry.keys & charon.key_ids() if entry is not None and entry.keys else frozenset()
         return View(
             name=name,
@@ -233,8 +229,8 @@ class Store:
             stray_keys=keys - self._wanted_keys,
             lane=lane,
             situation=situation,
-            displaced_before=self._displaced_before(connection, situation) if connection is not None else None,
-            displaced_look_at=self._displaced_look_at(connection, situation) if connection is not None else None,
+            displaced_before=self._doubts.before(connection, self.intent, network, situation) if connection else None,
+            displaced_look_at=self._doubts.look_at(connection, self.intent, network, situation) if connection else None,
             doubted=entry is not None and self._sources.kernel.doubted(name, entry.pairs),
             stopping=self.stopping,
         )
@@ -326,45 +322,6 @@ class Store:
                 own = ip not in self._vips and not ip.is_link_local
                 if ip.version == connection.ip_version and on_device and own:
                     yield ip
-
-    def _displaced_before(self, connection: Connection, situation: Situation) -> float | None:
-        """The latest moment that makes an SA of *connection* doubtful: our own standstill, or another router's word."""
-        moments = [self._stalls.until(self._patience_s(connection))]
-        moments += [displaced_before(*spoken, situation.now) for spoken in self._spoken(connection, situation)]
-        return max((moment for moment in moments if moment is not None), default=None)
-
-    def _displaced_look_at(self, connection: Connection, situation: Situation) -> float | None:
-        """When another router's word, which is too fresh yet, makes an SA of *connection* doubtful."""
-        looks = [displaced_look_at(*spoken, situation.now) for spoken in self._spoken(connection, situation)]
-        return min((look for look in looks if look is not None), default=None)
-
-    def _spoken(
-        self, connection: Connection, situation: Situation
-    ) -> Iterator[tuple[VrrpDeclaration | None, VrrpFacts, HeldAddress]]:
-        """For each VIP of *connection* that is here: what is declared and known about it, and the address."""
-        network = self.network()
-        for name in connection.interfaces if network is not None else ():
-            interface = self.intent.interfaces.get(name)
-            facts = situation.vrrp.get(name)
-            if interface is None or facts is None or network is None:
-                continue
-            for vip in interface.vips:
-                for entry in network.addresses.get(vip, ()):
-                    yield interface.vrrp, facts, entry
-
-    def _patience_s(self, connection: Connection) -> float:
-        """How long this gateway may stand still before another one takes *connection*'s VIP over."""
-        intervals = [
-            interface.vrrp.advert_interval_s
-            for name in connection.interfaces
-            if (interface := self.intent.interfaces.get(name)) is not None and interface.vrrp is not None
-        ]
-        vips = any(
-            self.intent.interfaces[name].vips for name in connection.interfaces if name in self.intent.interfaces
-        )
-        if not vips:
-            return float("inf")
-        return VRRP_MISSES * min(intervals, default=1.0)
 
 
 def _pairs(entries: Mapping[str, Entry], name: str) -> frozenset[Pair]:

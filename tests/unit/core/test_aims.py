@@ -8,7 +8,8 @@ from typing import Any, Final
 import pytest
 
 from swanherd.core import aims
-from swanherd.core.decide import Backoff, Decision, decide
+from swanherd.core.attempts import Backoff
+from swanherd.core.decide import Decision, decide
 from swanherd.core.facts import Answer, CharonConnection, Failure, IkeSa, Known
 from swanherd.core.intent import Connection, IPAddress
 from swanherd.core.plan import plan

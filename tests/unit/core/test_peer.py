@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from swanherd.core.decide import Backoff, Decision, decide
+from swanherd.core.attempts import Backoff
+from swanherd.core.decide import Decision, decide
 from swanherd.core.facts import CharonConnection, Known
 from swanherd.core.intent import Connection
 from swanherd.core.view import Memory
