@@ -219,7 +219,8 @@ class Agent:
         self._measured.bug(where)
         logs.get(where).error("bug", bug=True, exc_info=error)
 
-    def _stalled(self) -> None:
+    def _stalled(self, for_s: float) -> None:
+        logs.get("agent").warning("stood still: frozen, suspended, or without a processor", for_s=round(for_s, 3))
         self._store.all_due()
 
     def _network_changed(self, change: NetworkChange) -> None:

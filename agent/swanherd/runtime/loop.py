@@ -99,6 +99,7 @@ class Loop:
         """Pass after pass, for ever."""
         clock = self._around.clock
         stalled = None
+        self._stalls.begin(clock())
         while True:
             self._stalls.check(clock())
             if (latest := self._stalls.until(0.0)) != stalled:

@@ -18,7 +18,9 @@ NOTED_S: Final = 0.3
 
 
 class StallWatch:
-    """The stalls of this process's loop; *on_stall* is called when one has ended, *on_beat* with each beat's lateness.
+    """The stalls of this process's loop.
+
+    *on_stall* is called with the length of one that has ended (seconds), *on_beat* with each beat's lateness.
 
     ``check`` may be called at any time, and is the first thing in every pass: none runs before a stall is known.
     """
@@ -27,7 +29,7 @@ class StallWatch:
         self,
         *,
         now: float,
-        on_stall: Callable[[], None],
+        on_stall: Callable[[float], None],
         on_beat: Callable[[float], None] = lambda _late_s: None,
         suspended_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
@@ -40,6 +42,10 @@ class StallWatch:
         self.latency_s = 0.0
         self.worst_latency_s = 0.0
 
+    def begin(self, now: float) -> None:
+        """The loop begins *now*. Before there was no agent, which is no standstill: SAs that it finds are trusted."""
+        self._last, self._slept_s = now, self._suspended_s()
+
     def check(self, now: float) -> None:
         """Note a stall that ended at *now*, if there was one."""
         # The loop's clock stands still while the machine is suspended; the peer's and the other gateway's do not.
@@ -50,7 +56,7 @@ class StallWatch:
             return
         self._stalls.append((now, late))
         self._last = now
-        self._on_stall()
+        self._on_stall(late)
 
     def until(self, longer_than_s: float) -> float | None:
         """When the latest stall of at least *longer_than_s* ended; None if there was none."""

@@ -71,7 +71,7 @@ class Gateway:
 
     def __post_init__(self) -> None:
         self.store = Store(
-            Sources(self.network, self.charon, self.firewall), StallWatch(now=NOW, on_stall=lambda: None)
+            Sources(self.network, self.charon, self.firewall), StallWatch(now=NOW, on_stall=lambda _: None)
         )
         self._read()
         self.settings(frozenset(connection.name for connection in CONNECTIONS))

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from itertools import count, pairwise
+from itertools import chain, count, pairwise, repeat
 from pathlib import Path
 from typing import Final
 
@@ -133,7 +133,7 @@ class Heart:
         self.announced: list[tuple[float, IPAddress]] = []
         self.dropped: list[tuple[float, frozenset[str]]] = []
         sources = Sources(network=self.network, charon=self.charon, firewall=self.table, vrrp=self.vrrp)
-        stalls = StallWatch(now=clock(), on_stall=lambda: None)
+        stalls = StallWatch(now=clock(), on_stall=lambda _: None)
         self.store = self.table.store = Store(sources, stalls)
         wire_lane = WireLane(self.table, fenced=lambda _: None, clock=clock)
         opening_lane = OpeningLane(ModelOpenings(), changed=lambda: None)
@@ -329,6 +329,20 @@ async def test_what_waits_for_a_neighbour_is_dropped_behind_the_fence_and_once()
         await asyncio.sleep(0.1)
         assert heart.table.cut_at[VIP_WAN] == lost
         assert heart.dropped == [(lost, frozenset({"eth0", "vrrp.51"}))]
+
+
+async def test_an_agent_that_is_slow_to_start_replaces_nothing() -> None:
+    """What passes between the making of its parts and its first pass is no standstill.
+
+    Broken by: ``Loop.run`` not telling the stall watch that it begins.
+    """
+    await asyncio.sleep(10 * INTERVAL_S)
+    loop = asyncio.get_running_loop()
+    made = chain([loop.time() - 5], repeat(0.0))
+    heart = Heart(replace(WAN, vrrp=DECLARED), clock=lambda: next(made) or loop.time())
+    await asyncio.sleep(0.1)
+    await heart.close()
+    assert heart.charon.calls == []
 
 
 class Ranks:

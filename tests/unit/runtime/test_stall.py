@@ -6,19 +6,19 @@ from swanherd.runtime.stall import BEAT_S, NOTED_S, StallWatch
 def test_a_stall_is_noted_with_its_length_and_end() -> None:
     """A pass that comes before the next beat sees it too, and it is told once."""
     told: list[float] = []
-    watch = StallWatch(now=10.0, on_stall=lambda: told.append(1))
+    watch = StallWatch(now=10.0, on_stall=told.append)
     watch.beat(10.1)
     watch.check(15.2)
     watch.beat(15.2)
     assert watch.until(4.0) == 15.2
     assert watch.until(5.5) is None
-    assert told == [1]
+    assert [round(length, 3) for length in told] == [5.0]
 
 
 def test_what_every_loop_does_is_no_stall() -> None:
     """Late by less than matters to VRRP: nothing is told, and the latency is measured."""
     told: list[float] = []
-    watch = StallWatch(now=10.0, on_stall=lambda: told.append(1))
+    watch = StallWatch(now=10.0, on_stall=told.append)
     watch.beat(10.0 + BEAT_S + NOTED_S / 2)
     assert told == []
     assert watch.until(0.0) is None
@@ -26,9 +26,22 @@ def test_what_every_loop_does_is_no_stall() -> None:
     assert watch.take_worst() == 0.0
 
 
+def test_the_time_before_the_loop_began_is_no_stall() -> None:
+    """An agent that takes its time to start, on a machine that does too, doubts no SA for it.
+
+    Broken by: ``StallWatch.begin`` doing nothing.
+    """
+    suspended = [0.0]
+    watch = StallWatch(now=10.0, on_stall=lambda _: None, suspended_s=lambda: suspended[0])
+    suspended[0] = 3.0
+    watch.begin(12.0)
+    watch.check(12.1)
+    assert watch.until(0.0) is None
+
+
 def test_the_latest_stall_that_is_long_enough_counts() -> None:
     """A later, shorter one does not hide it, and a longer one does not lend it its length."""
-    watch = StallWatch(now=0.0, on_stall=lambda: None)
+    watch = StallWatch(now=0.0, on_stall=lambda _: None)
     watch.beat(10.0)
     watch.beat(10.1)
     watch.beat(11.0)
@@ -43,10 +56,11 @@ def test_a_suspended_machine_stood_still_though_its_clock_did_too() -> None:
     """
     suspended = [0.0]
     stalled: list[float] = []
-    watch = StallWatch(now=10.0, on_stall=lambda: stalled.append(1.0), suspended_s=lambda: suspended[0])
+    watch = StallWatch(now=10.0, on_stall=stalled.append, suspended_s=lambda: suspended[0])
 
     watch.beat(10.1)
     suspended[0] = 60.0
     watch.check(10.15)
 
-    assert (stalled, watch.until(50.0)) == ([1.0], 10.15)
+    assert [round(length, 3) for length in stalled] == [59.95]
+    assert watch.until(50.0) == 10.15

@@ -19,7 +19,7 @@ def test_equal_takeovers_go_in_the_order_of_the_settings() -> None:
 
     Broken by: leaving equal ones to the order of a set, which differs from run to run.
     """
-    store = Store(Sources(ModelNetwork(), ModelCharon(), ModelFirewall()), StallWatch(now=0.0, on_stall=lambda: None))
+    store = Store(Sources(ModelNetwork(), ModelCharon(), ModelFirewall()), StallWatch(now=0.0, on_stall=lambda _: None))
     known = {name: replace(ALPHA, name=name) for name in (*MANY, "urgent")}
     known["urgent"] = replace(ALPHA, name="urgent", priority=ALPHA.priority + 1)
     store.adopt(Intent(INTERFACES, known), {})
@@ -33,7 +33,7 @@ def test_a_record_under_another_charons_name_is_news_to_all() -> None:
 
     Broken by: ``Store.recorded`` comparing the entries only.
     """
-    store = Store(Sources(ModelNetwork(), ModelCharon(), ModelFirewall()), StallWatch(now=0.0, on_stall=lambda: None))
+    store = Store(Sources(ModelNetwork(), ModelCharon(), ModelFirewall()), StallWatch(now=0.0, on_stall=lambda _: None))
     store.adopt(Intent(INTERFACES, {"alpha": ALPHA}), {})
     entries = {"alpha": Entry(frozenset(), "swanherd-alpha", frozenset())}
     store.recorded(Record(None, entries))

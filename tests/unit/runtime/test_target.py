@@ -17,7 +17,7 @@ def test_a_write_of_the_record_does_not_compute_the_leak_guard_anew() -> None:
     With a thousand connections it would stop the loop for a tenth of a second each time, in the middle of a fence.
     Broken by: ``WireTarget._leaks`` asking for the entries too.
     """
-    store = Store(Sources(ModelNetwork(), ModelCharon(), ModelFirewall()), StallWatch(now=0.0, on_stall=lambda: None))
+    store = Store(Sources(ModelNetwork(), ModelCharon(), ModelFirewall()), StallWatch(now=0.0, on_stall=lambda _: None))
     store.adopt(Intent(INTERFACES, {"alpha": ALPHA}), {})
     target = WireTarget(store)
     before = target.now(store.situation(0.0), None)
