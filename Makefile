@@ -20,10 +20,10 @@ EPISODE ?=
 # One sequence with stand-ins and one without, both with D-Bus and without: together every kind of fault but a few.
 CHAOS_SMOKE := --seed 18 --seed 19 --steps 12
 
-.PHONY: help demo lab unlab enter test test-all lint unit component pair pair-long kernel-long system untouched demo-smoke bench bench-all bench-smoke chaos chaos-smoke kernel faults lock pages clean
+.PHONY: help demo lab unlab enter test test-all lint unit component pair pair-long kernel-long system untouched demo-smoke bench bench-all bench-growth bench-smoke chaos chaos-smoke kernel faults lock pages clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## show a gateway pair through its faults, swanherd beside the notify script (FAULT=... for one of them)
 	@$(IN) python -m tests.lab.demo $(if $(FAULT),--fault $(FAULT))
@@ -79,6 +79,9 @@ bench: ## measure against scripts and charon's own best; goes on where it was en
 
 bench-all: ## the same with a longer matrix
 	$(IN) python -m tests.bench --all
+
+bench-growth: ## how the agent's own work grows, up to 10,000 connections, with a charon that does nothing
+	$(IN) python -m tests.bench.growth
 
 bench-smoke:
 	$(IN) python -m tests.bench --smoke

@@ -1,7 +1,8 @@
 """The page for people, ``docs/performance.md``, its plots, and the headline in the README: all from the results."""
 
+import json
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.bench.contestants import ALL
 from tests.bench.figures import Measured, Spread, percentile, read_results, spread
@@ -50,15 +51,17 @@ def write_page(results: Path, root: Path) -> None:
         return
     for name, picture in plots(cases).items():
         (results / name).write_text(picture)
-    (root / "docs" / "performance.md").write_text(page(cases))
+    (root / "docs" / "performance.md").write_text(page(cases, read_growth(results)))
     readme = root / "README.md"
     readme.write_text(with_headline(readme.read_text(), headline(cases)))
 
 
-def page(cases: dict[str, Measured]) -> str:
+def page(cases: dict[str, Measured], growth: dict[str, Any] | None) -> str:
     """The page's text."""
     parts = [HEAD, _share(cases)]
     parts += [_case(measured) for measured in cases.values() if measured.about["fault"] != "flips"]
+    if growth is not None:
+        parts.append(_growth(growth))
     return "\n".join(part for part in parts if part)
 
 
@@ -141,6 +144,43 @@ def _case(measured: Measured) -> str:
     return "\n".join(lines)
 
 
+def read_growth(results: Path) -> dict[str, Any] | None:
+    """What ``tests.bench.growth`` has found; None: it has not run."""
+    path = results / "growth" / "growth.json"
+    if not path.exists():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def _growth(growth: dict[str, Any]) -> str:
+    lines = [
+        "## How the agent's own work grows",
+        "",
+        (
+            "The agent alone with a charon that does nothing: it speaks vici, and every handshake succeeds at once. "
+            "The VIP comes, and all connections come up; it goes, and all are released. One run each; processor time "
+            "is the agent's."
+        ),
+        "",
+        "| connections | all up | processor | each | all released | processor | each | longest lag | memory | idle |",
+        "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for size, figures in growth["sizes"].items():
+        cells = [f"{int(size):,}"]
+        for part in ("takeover", "release"):
+            cpu = figures[part]["cpu_s"]
+            cells += [f"{figures[part]['took_s']:.2f} s", f"{cpu:.2f} s", f"{cpu / int(size) * 1000:.2f} ms"]
+        lag = max(figures[part]["lag_ms"] for part in ("takeover", "release"))
+        cells += [
+            f"{lag:.0f} ms",
+            f"{figures['takeover']['rss_mb']:.0f} MB",
+            f"{figures['idle_cpu_percent']:.2f} % of a core",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", f"{_machine(growth['measured'])}.", ""])
+
+
 def _ratio(measured: Measured) -> list[str]:
     ours, limit = (measured.spread(by, "vip_to_all_up_ms") for by in ("swanherd", "limit"))
     if ours is None or limit is None:
@@ -200,14 +240,19 @@ def _share(cases: dict[str, Measured]) -> str:
 
 
 def _where(measured: Measured) -> str:
-    on = measured.about["measured"]
     runs = [run for each in measured.about["runs"].values() for run in each.values()]
     loads = [run["load_average"] for run in runs if "load_average" in run]
     return (
-        f"Measured {on['at'][:10]}: {on['cores']} cores ({on['processor']}), Linux {on['kernel']}, "
-        f"keepalived {on['keepalived']}, strongSwan {on['strongswan']}, Python {on['python']}, commit {on['commit']}; "
-        f"load average before the runs {min(loads, default=0):.1f}-{max(loads, default=0):.1f}."
+        f"{_machine(measured.about['measured'])}; load average before the runs "
+        f"{min(loads, default=0):.1f}-{max(loads, default=0):.1f}."
         + "".join(f" {note}" for note in measured.about.get("notes", ()))
+    )
+
+
+def _machine(on: dict[str, Any]) -> str:
+    return (
+        f"Measured {on['at'][:10]}: {on['cores']} cores ({on['processor']}), Linux {on['kernel']}, "
+        f"keepalived {on['keepalived']}, strongSwan {on['strongswan']}, Python {on['python']}, commit {on['commit']}"
     )
 
 

@@ -27,7 +27,7 @@ class Store:
     def put(self, case: Case, contestant: str, turn: int, figures: dict[str, Any]) -> None:
         """Keep one run."""
         kept = self._read(case)
-        kept["runs"].setdefault(contestant, {})[str(turn)] = _rounded(figures)
+        kept["runs"].setdefault(contestant, {})[str(turn)] = rounded(figures)
         kept["measured"] = measured_on()
         self._directory.mkdir(parents=True, exist_ok=True)
         new = self._directory / f".{case.name}.json"
@@ -87,11 +87,12 @@ def _processor() -> str:
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
+    """Floats in it to three digits, however deep."""
     if isinstance(value, float):
         return round(value, 3)
     if isinstance(value, dict):
-        return {key: _rounded(each) for key, each in value.items()}
+        return {key: rounded(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [_rounded(each) for each in value]
+        return [rounded(each) for each in value]
     return value

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench.figures import read_results
-from tests.bench.page import headline, page, plots, with_headline
+from tests.bench.page import headline, page, plots, read_growth, with_headline
 from tests.bench.store import RESULTS
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -22,5 +22,5 @@ def test_page_is_that_of_the_results() -> None:
     """docs/performance.md and its plots were written from the stored results, and by nobody's hand."""
     cases = read_results(RESULTS)
 
-    assert page(cases) == (ROOT / "docs" / "performance.md").read_text()
+    assert page(cases, read_growth(RESULTS)) == (ROOT / "docs" / "performance.md").read_text()
     assert all((RESULTS / name).read_text() == picture for name, picture in plots(cases).items())

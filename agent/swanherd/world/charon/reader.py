@@ -16,6 +16,9 @@ DECODE_BATCH: Final = 50
 """Items decoded before others on the loop have a turn: 2 ms at 40 us each."""
 FULL_LIST_DEADLINE_S: Final = 15.0
 """For a listing of everything: 0.1 s for 1000 SAs on an idle charon, much more while it is busy with handshakes."""
+CROWD: Final = 4
+"""So many who ask for the SAs of their names at a time are served by one listing of all: charon goes through all of its
+SAs for each listing, whatever it is asked for, and a thousand releases would have it do so a thousand times."""
 EVERYTHING: Final = "*"
 """Stands for a name in the ledger of reads, for those of everything."""
 
@@ -66,6 +69,8 @@ class Reader:
         self._lane = lane
         self._names = Batched(self.names)
         self._traps = Batched(self.traps)
+        self._all_sas = Batched(self.all_sas)
+        self._asking = 0
 
     async def names(self) -> frozenset[str]:
         """The names of all loaded connections."""
@@ -117,7 +122,13 @@ class Reader:
         loaded = name in await self._names.fresh()
         section = await self.section(name) if loaded else None
         traps = (await self._traps.fresh()).get(name, frozenset())
-        return Found(section, traps, await self.sas(name))
+        self._asking += 1
+        try:
+            crowd = self._asking > CROWD
+            sas = (await self._all_sas.fresh()).get(name, ()) if crowd else await self.sas(name)
+        finally:
+            self._asking -= 1
+        return Found(section, traps, sas)
 
     async def _list(
         self, command: str, message: Outgoing, stream: str, *, name: str = "", deadline_s: float = 0

@@ -1,0 +1,124 @@
+"""``python -m tests.bench.growth``: how the agent's own work grows with the number of connections.
+
+The agent on one gateway of the lab, with a charon that does nothing (``fakecharon``): the VIP comes, all connections
+come up; it goes, all of them are released. What is left is the agent's own: its time, memory and latency.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from tests.bench.page import write_page
+from tests.bench.store import RESULTS, measured_on, rounded
+from tests.lab.agent_conf import AgentConf, connection_table, secret_path
+from tests.lab.asking import vici_session
+from tests.lab.charon import VICI
+from tests.lab.daemon import Daemon
+from tests.lab.hosts import Host
+from tests.lab.lab import Lab
+from tests.lab.peer import gateway_tunnel
+from tests.lab.runner import Agent
+from tests.lab.told import Told
+from tests.lab.topology import vip
+from tests.lab.waiting import wait_until
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+SIZES: Final = (10, 100, 1000, 10_000)
+FILE: Final = RESULTS / "growth" / "growth.json"
+WATCH_S: Final = 300.0
+LOOK_S: Final = 0.02
+IDLE_S: Final = 10.0
+INTERFACE: Final = '[interfaces.wan]\ndevice = "wan1"\nvips = ["203.0.113.10"]\n'
+
+
+def settings(connections: int) -> AgentConf:
+    """Settings for so many connections; no network of theirs is used."""
+    tunnels = [gateway_tunnel(number) for number in range(1, connections + 1)]
+    return AgentConf(
+        text=INTERFACE + "\n".join(connection_table(each) for each in tunnels),
+        files={secret_path(each): f"{each.secret}\n" for each in tunnels},
+    )
+
+
+class Measured:
+    """A running agent's use of the machine."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    def cpu_s(self) -> float:
+        """Processor time of all its threads."""
+        tasks = Path(f"/proc/{self._agent.pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+    def rss_mb(self) -> float:
+        """Resident set."""
+        lines = Path(f"/proc/{self._agent.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+
+    def during(self, act: Callable[[], object], done: Callable[[], bool], what: str) -> dict[str, float]:
+        """What it takes from *act* until *done*."""
+        told = Told(self._agent)
+        told.status()  # the worst lag is told once, and begins anew
+        cpu, began = self.cpu_s(), time.monotonic()
+        act()
+        wait_until(done, what, within_s=WATCH_S, every_s=LOOK_S)
+        took, used = time.monotonic() - began, self.cpu_s() - cpu
+        told.status()
+        return {"took_s": took, "cpu_s": used, "lag_ms": told.lag_ms, "rss_mb": self.rss_mb()}
+
+
+def run(connections: int) -> dict[str, Any]:
+    """The figures for one number of connections."""
+    conf = settings(connections)
+    with Lab() as lab:
+        host = lab.gw_a
+        charon = Daemon(host, "python3", "-m", "tests.bench.fakecharon", log="charon.log")
+        charon.start()
+        wait_until(lambda: _count(host) == 0, "the fake charon answers")
+        agent = Agent(host, conf.text, files=conf.files)
+        agent.install()
+        agent.start()
+        measured = Measured(agent)
+        at = (f"{vip('wan1')}/24", "dev", "wan1")
+        figures: dict[str, Any] = {"rss_standby_mb": measured.rss_mb()}
+        figures["takeover"] = measured.during(
+            lambda: host.run("ip", "address", "add", *at), lambda: _count(host) == connections, "all are up"
+        )
+        cpu = measured.cpu_s()
+        time.sleep(IDLE_S)
+        figures["idle_cpu_percent"] = (measured.cpu_s() - cpu) / IDLE_S * 100
+        figures["release"] = measured.during(
+            lambda: host.run("ip", "address", "del", *at), lambda: _count(host) == 0, "nothing is left"
+        )
+        return figures
+
+
+def _count(host: Host) -> int | None:
+    try:
+        with vici_session(host.path(VICI)) as session:
+            return int(session.stats()["ikesas"]["total"])
+    except OSError:
+        return None
+
+
+def main() -> None:
+    """Run, and write what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=lambda text: [int(size) for size in text.split(",")], default=list(SIZES))
+    parser.add_argument("--results", type=Path, default=FILE)
+    options = parser.parse_args()
+    found: dict[str, Any] = {}
+    for size in options.sizes:
+        found[str(size)] = rounded(run(size))
+        print(size, json.dumps(found[str(size)]), flush=True)
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    options.results.write_text(json.dumps({"measured": measured_on(), "sizes": found}, indent=1) + "\n")
+    write_page(RESULTS, ROOT)
+
+
+if __name__ == "__main__":
+    main()
