@@ -128,6 +128,32 @@ async def test_what_was_loaded_is_compared_when_nothing_is_under_way(tmp_path: P
         await eventually(lambda: set(compared) == {ALPHA.name, BETA.name, GAMMA.name}, "all are compared")
 
 
+async def test_a_thousand_releases_do_not_list_a_thousand_times(tmp_path: Path) -> None:
+    """What many read at once is read once for all of them; what one reads, of that one alone.
+
+    Broken by: ``CROWD`` of a million; ``CROWD`` of 0.
+    """
+    listed: list[str] = []
+
+    async def charon(caller: Caller, command: str, message: dict[str, Any]) -> None:
+        if command == "list-sas":
+            listed.append(message.get("ike", b"").decode())
+            for number in range(MANY):
+                if listed[-1] in {"", f"c{number}"}:
+                    caller.event("list-sa", _sa(f"c{number}", number))
+        await empty_charon(caller, command, message)
+
+    async with fake(tmp_path, charon) as (_, path), running(path) as here:
+        await here.until_state("known")
+        listed.clear()
+        found = await asyncio.gather(*(here.charon.read(f"c{number}") for number in range(MANY)))
+        assert [each.sas[0].unique_id for each in found] == list(range(MANY))
+        assert len(listed) < 10
+        listed.clear()
+        assert (await here.charon.read("c7")).sas
+        assert listed == ["c7"]
+
+
 async def _lag(longest_s: list[float]) -> None:
     """Note the longest turn of the loop, in this thread's own time: what others do to the machine does not count."""
     while True:

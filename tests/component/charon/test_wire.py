@@ -169,6 +169,54 @@ async def test_late_answer_is_told(tmp_path: Path) -> None:
         lane.close()
 
 
+async def test_who_waits_for_a_connection_gets_it_as_long_as_others_are_answered(tmp_path: Path) -> None:
+    """Many calls at once take many times the deadline of one, and none of them gives up unsent.
+
+    Broken by: the deadline counting from the call on.
+    """
+
+    async def slow(caller: Caller, _: str, __: dict[str, Any]) -> None:
+        await asyncio.sleep(0.03)
+        caller.reply()
+
+    async with fake(tmp_path, slow) as (_, path):
+        lane = _lane(path, deadline_s=0.2)
+        await asyncio.gather(*(lane.call("unload-conn", name=f"c{number}") for number in range(30)))
+        lane.close()
+
+
+async def test_whoever_leaves_the_queue_leaves_his_turn(tmp_path: Path) -> None:
+    """A call that is cancelled while it waits for a connection takes none away, at whatever moment that is.
+
+    Broken by: ``_turn`` not giving back a slot that came with the cancellation.
+    """
+    held: list[Caller] = []
+
+    async def hold(caller: Caller, command: str, _: dict[str, Any]) -> None:
+        if command == "hold":
+            held.append(caller)
+        else:
+            caller.reply()
+
+    async with fake(tmp_path, hold) as (_, path):
+        lane = _lane(path, deadline_s=1.0)
+        for turns in range(8):
+            held.clear()
+            holding = [asyncio.create_task(lane.call("hold")) for _ in range(2)]
+            await eventually(lambda: len(held) == 2, "both connections are in use")
+            waiting = [asyncio.create_task(lane.call("version")) for _ in range(4)]
+            await asyncio.sleep(0)
+            for caller in held:
+                caller.reply()
+            await asyncio.wait(holding, return_when=asyncio.FIRST_COMPLETED)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*holding, *waiting, return_exceptions=True)
+        lane.close()
+
+
 async def test_read_back_comes_after_older_commands(tmp_path: Path) -> None:
     """A read-back of a name is not begun while an older command about it is unanswered, even if listings are quick."""
     held: list[Caller] = []

@@ -224,13 +224,13 @@ class Charon:
         try:
             async with asyncio.timeout(RELEASE_DEADLINE_S):
                 await self._releases.settled(name)
-                while True:
-                    since = self._mirror.now
-                    found = await self._urgent_reader.found(name)
-                    if self._mirror.fresh(name, since):
-                        break
         except TimeoutError:
-            raise CharonSilent(f"{name}: an older command, or the listing, was not answered") from None
+            raise CharonSilent(f"{name}: an older command was not answered") from None
+        while True:
+            since = self._mirror.now
+            found = await self._urgent_reader.found(name)
+            if self._mirror.fresh(name, since):
+                break
         changed = [
             self._mirror.put_section(name, found.section),
             self._mirror.put_traps(name, found.traps),

@@ -65,7 +65,11 @@ class Ledger:
 
 
 class Lane:
-    """Calls of one kind. Every call ends by its deadline; its connection is then never used again."""
+    """Calls of one kind. Every call that is sent ends by its deadline; its connection is then never used again.
+
+    One that waits for a connection ends when none of the others was answered for as long: a thousand who ask at once
+    get their turns. Had the wait counted, most of a thousand releases would have given up unsent, to begin anew.
+    """
 
     def __init__(
         self,
@@ -85,6 +89,7 @@ class Lane:
         self._on_late = on_late
         self._limit = limit
         self._busy = 0
+        self._answers = 0
         self._idle = asyncio.Event()
         self._slots = asyncio.Semaphore(limit)
         self._free: list[ViciConnection] = []
@@ -105,18 +110,20 @@ class Lane:
     ) -> Reply:
         """Charon's answer to *command*, which is about the connection *name* (if any).
 
-        CharonGone, or CharonSilent after the deadline, in which waiting for a slot counts. Leaving a call by
-        cancellation is like a deadline: the command goes on in charon.
+        CharonGone, or CharonSilent after the deadline. Leaving a call by cancellation is like a deadline: the command
+        goes on in charon.
         """
         answer: asyncio.Future[Reply] | None = None
+        deadline_s = deadline_s or self._deadline_s
         try:
-            async with asyncio.timeout(deadline_s or self._deadline_s):
+            await self._turn(deadline_s)
+            async with asyncio.timeout(deadline_s):
                 answer = await self._send(command, message, stream=stream, name=name)
                 await asyncio.wait((answer,))
         except TimeoutError:
             self._stats.timeouts += 1
             sent = "no answer" if answer else "not sent, all connections are waiting"
-            raise CharonSilent(f"{command}: {sent} within {deadline_s or self._deadline_s:g} s") from None
+            raise CharonSilent(f"{command}: {sent} within {deadline_s:g} s") from None
         finally:
             if answer is not None and not answer.done():
                 self._left.add(answer)
@@ -148,8 +155,27 @@ class Lane:
 
     # --- inside -------------------------------------------------------------------------------------------------
 
+    async def _turn(self, patience_s: float) -> None:
+        """Wait for a slot; TimeoutError if nobody who has one was answered for *patience_s*."""
+        if not self._slots.locked():
+            await self._slots.acquire()
+            return
+        turn = asyncio.ensure_future(self._slots.acquire())
+        mine = False
+        try:
+            answered = -1
+            while not turn.done() and answered != self._answers:
+                answered = self._answers
+                await asyncio.wait((turn,), timeout=patience_s)
+            mine = turn.done()
+        finally:
+            if not mine and not turn.cancel():  # it came together with a cancellation: it must not be lost with that
+                self._slots.release()
+        if not mine:
+            raise TimeoutError
+
     async def _send(self, command: str, message: Outgoing, *, stream: str, name: str) -> asyncio.Future[Reply]:
-        await self._slots.acquire()
+        """Send by a connection of its own, for which the caller has a slot."""
         try:
             # Encoded only now: a thousand calls at once would hold the loop for 0.1 s.
             packet = encode(message)
@@ -182,6 +208,7 @@ class Lane:
     def _answered(self, connection: ViciConnection, name: str, answer: asyncio.Future[Reply]) -> None:
         """The answer, or the end, has come; perhaps long after the caller left."""
         self._busy -= 1
+        self._answers += 1
         if not self._busy:
             self._idle.set()
         self._slots.release()
