@@ -13,7 +13,6 @@ from swanherd.app.reloading import Reloader
 from swanherd.core.attempts import Backoff
 from swanherd.core.evidence import LAG_S
 from swanherd.core.facts import Known, NetworkChange
-from swanherd.core.words import Role
 from swanherd.report import explained, logs
 from swanherd.report.control import ControlServer
 from swanherd.report.http import ListenError, WatchServer
@@ -311,8 +310,7 @@ class Agent:
         return {}
 
     def _passed(self, published: Published) -> None:
-        active = sum(connection.role is Role.ACTIVE for connection in published.connections)
-        status = f"{active} of {len(published.connections)} connections active here"
+        status = f"{published.active} of {len(published.connections)} connections active here"
         if published.ready and not self._told_ready:
             self._told_ready = self._systemd.ready(status)
         elif status != self._told_status:

@@ -45,6 +45,9 @@ def counted(view: View, sas: tuple[IkeSa, ...], memory: Memory, now: float, back
 def calm(view: View, memory: Memory, now: float) -> Memory:
     """Everything is up: past failures count no more, once it has lasted."""
     attempt = view.lane.attempt
+    settled = attempt is None or attempt.ended is not None or memory.counted == attempt.started
+    if settled and not memory.failures and memory.retry_at is None and memory.failure is None:
+        return memory
     if attempt is None:
         return replace(memory, failures=0, retry_at=None, failure=None)
     if attempt.ended is None:

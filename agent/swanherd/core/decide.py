@@ -86,7 +86,11 @@ def decide(view: View, memory: Memory, now: float, backoff: Backoff = DEFAULT_BA
         kept = replace(kept, reason=decision.reason, reason_since=now)
     if decision.role is not memory.role:
         kept = replace(kept, role=decision.role, role_since=now)
-    return replace(decision, memory=kept, notices={**decision.notices, **_insisted_on(view)})
+    insisted = _insisted_on(view)
+    # A copy costs as much as all the rest of a decision about what has not changed.
+    if kept is decision.memory and not insisted:
+        return decision
+    return replace(decision, memory=kept, notices={**decision.notices, **insisted})
 
 
 def _insisted_on(view: View) -> Mapping[Notice, str]:
@@ -116,10 +120,9 @@ def _decide(view: View, memory: Memory, now: float, backoff: Backoff) -> Decisio
     if choice.source is None:
         return _looking(_standby(view, memory, choice), choice.look_again_at)
     choice, memory = settle(view, connection, choice, memory, network, now)
-    active = replace(
-        _active(view, connection, choice, network, memory, now, backoff),
-        notices={Notice.TWO_MASTERS: choice.detail} if choice.two_masters else {},
-    )
+    active = _active(view, connection, choice, network, memory, now, backoff)
+    if choice.two_masters:
+        active = replace(active, notices={Notice.TWO_MASTERS: choice.detail})
     return _looking(_looking(active, choice.look_again_at), view.displaced_look_at)
 
 
@@ -127,7 +130,9 @@ def _looking(decision: Decision, at: float | None) -> Decision:
     """*decision*, to be taken again at *at* at the latest."""
     if at is None:
         return decision
-    return replace(decision, look_again_at=min(at, decision.look_again_at or at))
+    if decision.look_again_at is not None and decision.look_again_at <= at:
+        return decision
+    return replace(decision, look_again_at=at)
 
 
 def _blind(view: View, memory: Memory) -> Decision:
@@ -188,12 +193,12 @@ def _active(
     backoff: Backoff,
 ) -> Decision:
     source = choice.source
-    base = Decision(view.name, Role.ACTIVE, Goal.RUN, Reason.LOADING, "", source, memory=memory)
     if source is None:
         raise ValueError("nobody is active without a source")
     if isinstance(view.charon, Unknown):
         reason = _CHARON_REASONS.get(view.charon.why, Reason.CHARON_GONE)
-        return replace(base, goal=Goal.HOLD, reason=reason, detail="loads as soon as charon answers")
+        detail = "loads as soon as charon answers"
+        return Decision(view.name, Role.ACTIVE, Goal.HOLD, reason, detail, source, memory=memory)
     digest = view.digests.get(source)
     memory = _about(view, connection, source, memory)
     failures_before = memory.failures
@@ -204,17 +209,30 @@ def _active(
         memory = nat_noted(memory, bad.why, now=now, again_s=backoff.max_s)
     memory = counted(view, tuple(sa for sa in good if on_way(sa, connection, source)), memory, now, backoff)
     good, outdated = without_outdated(view, connection, good)
-    base = replace(base, memory=memory, terminate=bad.unique_ids, forfeited=bad.forfeited)
-    base = replace(base, terminate_children=outdated)
-    if view.lane.refused is not None and not view.lane.busy:
+    refused = view.lane.refused is not None and not view.lane.busy
+    reason, detail = Reason.LOADING, ""
+    if not refused:
+        if view.here.config is None or view.here.config.digest != digest:
+            reason = Reason.UNLOADED_BY_OTHER if memory.ran_in == view.charon.value else Reason.LOADING
+        else:
+            reason = Reason.UP
+            memory = memory if memory.ran_in == view.charon.value else replace(memory, ran_in=view.charon.value)
+        if bad.why is not None:
+            reason, detail = bad.why, choice.detail if bad.why is Reason.MOVING else ""
+    base = Decision(
+        view.name,
+        Role.ACTIVE,
+        Goal.RUN,
+        reason,
+        detail,
+        source,
+        terminate=bad.unique_ids,
+        forfeited=bad.forfeited,
+        terminate_children=outdated,
+        memory=memory,
+    )
+    if refused and view.lane.refused is not None:
         return _refused(base, view.lane.refused, now, backoff)
-    if view.here.config is None or view.here.config.digest != digest:
-        again = memory.ran_in == view.charon.value
-        base = replace(base, reason=Reason.UNLOADED_BY_OTHER if again else Reason.LOADING)
-    else:
-        base = replace(base, reason=Reason.UP, memory=replace(memory, ran_in=view.charon.value))
-    if bad.why is not None:
-        base = replace(base, reason=bad.why, detail=choice.detail if bad.why is Reason.MOVING else "")
     decision = _children(view, connection, base, good, now, backoff)
     decision = _aiming(view, connection, decision, now, backoff, had_failed=decision.memory.failures > failures_before)
     return _looking(_looking(decision, others.look_again_at), silent_at(view, connection))
@@ -228,7 +246,8 @@ def _about(view: View, connection: Connection, source: IPAddress, memory: Memory
         memory = replace(
             memory, basis=basis, failures=0, retry_at=None, counted=None, failure=None, ran_in=None, tried=0
         )
-    return replace(memory, digest=digest, aim=endpoint_of(connection) if view.targets else None)
+    aim = endpoint_of(connection) if view.targets else None
+    return memory if (memory.digest, memory.aim) == (digest, aim) else replace(memory, digest=digest, aim=aim)
 
 
 def _aiming(
@@ -276,7 +295,7 @@ def _children(
     here = tuple(sa for sa in sas if on_way(sa, connection, base.source))
     by_us = bool(base.terminate or base.terminate_children)
     memory = closed_soon(view, base.memory, now, backoff, by_us=by_us)
-    base = replace(base, memory=memory)
+    base = base if memory is base.memory else replace(base, memory=memory)
     if memory.retry_at is not None and now < memory.retry_at and memory.failure is not None:
         return replace(base, reason=memory.failure.reason, detail=memory.failure.detail, look_again_at=memory.retry_at)
     if endpoint_of(connection) is None and view.unresolved:
@@ -299,6 +318,9 @@ def _connecting(view: View, base: Decision, now: float) -> Decision:
     look = now + CONNECTING_LOOK_S
     if attempt is not None and len(view.targets) > 1 and view.connection is not None:
         look = min(look, max(now, started + view.connection.attempt_s))
+    if reason is Reason.QUEUED:
+        # The lane tells when its turn has come. A thousand that looked every second meanwhile cost more than the rest.
+        return replace(base, reason=reason, detail=detail)
     return replace(base, reason=reason, detail=detail, look_again_at=look)
 
 

@@ -35,7 +35,7 @@ def settle(
     """*choice*, or the source to which *connection* moved so lately that it stays there; and what is remembered."""
     before = memory.source
     if before is None or choice.source == before:
-        return choice, replace(memory, source=choice.source)
+        return choice, memory if choice.source == before else replace(memory, source=choice.source)
     stays_until = memory.moved_at + connection.move_hold_s if memory.moved_at is not None else now
     if now < stays_until and any(sa.established and sa.local == before for sa in view.here.sas):
         held = living(before, connection, view.interfaces, network, view.situation)

@@ -5,8 +5,6 @@ and its successor does not list them. While this gateway has the right they are 
 once the right is lost they are a ghost.
 """
 
-from collections.abc import Iterable
-
 from swanherd.core.decide import Decision, Goal
 from swanherd.core.facts import Pair, Unknown
 from swanherd.core.view import View
@@ -34,12 +32,7 @@ def kept_and_lost(view: View, decision: Decision) -> tuple[frozenset[Pair], froz
     return kept, every - kept
 
 
-def without_kept(lost: Iterable[Pair], kept: Iterable[Pair]) -> frozenset[Pair]:
-    """Those of *lost* that have no address in common with what another connection *kept*."""
-    held = tuple(kept)
-    return frozenset(pair for pair in lost if not any(_meet(pair, other) for other in held))
-
-
-def _meet(one: Pair, other: Pair) -> bool:
+def meet(one: Pair, other: Pair) -> bool:
+    """Whether something can run between both."""
     same_family = one.remote.version == other.remote.version
     return one.source == other.source and same_family and one.remote.overlaps(other.remote)

@@ -113,7 +113,8 @@ def without_outdated(
         prints = noted[sa.unique_id].children if sa.unique_id in noted else {}
         gone = {child.unique_id for child in sa.children if _outdated(child, prints.get(child.name), agreed)}
         outdated += sorted(gone)
-        kept.append(replace(sa, children=tuple(child for child in sa.children if child.unique_id not in gone)))
+        left = tuple(child for child in sa.children if child.unique_id not in gone)
+        kept.append(replace(sa, children=left) if gone else sa)
     return tuple(kept), tuple(outdated)
 
 

@@ -186,6 +186,8 @@ class Published:
     stopping: bool = False
     sources: tuple[SourceReport, ...] = ()
     connections: tuple[ConnectionReport, ...] = ()
+    active: int = 0
+    """How many of them are."""
     firewall: FirewallReport | None = None
     """None: this agent was told to use no firewall."""
     firewall_rules: tuple[FirewallRuleReport, ...] = ()

@@ -4,11 +4,12 @@ Synchronous, in the turn in which it was decided: a connection that gets its rig
 SAs that it has just made.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, Protocol
 
 from swanherd.core.facts import CharonIdentity, Known, Pair, Unknown
-from swanherd.core.orphans import without_kept
+from swanherd.core.orphans import meet
 from swanherd.report import logs
 
 AGAIN_S: Final = 0.5
@@ -33,6 +34,9 @@ class KernelLane:
         self._charon: CharonIdentity | None = None
         self._clean: set[Pair] = set()
         self._kept: Mapping[str, frozenset[Pair]] = {}
+        self._keepers: Counter[Pair] = Counter()
+        """How many connections keep each pair; those to a network are ``_wide``."""
+        self._wide: frozenset[Pair] = frozenset()
         self._again_at = -AGAIN_S
         self.due_at: float | None = None
         """When a sweep that was put off is due."""
@@ -61,8 +65,16 @@ class KernelLane:
 
         Not what *name* itself kept: it asks this when it has just lost that, and a sweep may have been put off.
         """
-        others = (pair for other, kept in self._kept.items() if other != name for pair in kept)
-        return bool(without_kept((pair for pair in pairs if pair not in self._clean), others))
+        own = self._kept.get(name, frozenset())
+        return any(pair not in self._clean and not self._runs(pair, own) for pair in pairs)
+
+    def _runs(self, pair: Pair, own: frozenset[Pair]) -> bool:
+        """Whether others than who keeps *own* keep something that meets *pair*; asked for each decision, so counted."""
+        if self._keepers[pair] > (pair in own):
+            return True
+        # Two single hosts meet only where they are the same.
+        others = self._keepers if pair.remote.num_addresses > 1 else self._wide
+        return any(self._keepers[other] > (other in own) and meet(pair, other) for other in others)
 
     def follow(self, *, lost: frozenset[Pair], kept: Mapping[str, frozenset[Pair]], if_ids: frozenset[int]) -> None:
         """Sweep between those of the addresses *lost* that are doubted, and that nobody *kept* (by connection).
@@ -70,8 +82,9 @@ class KernelLane:
         *if_ids*: of the XFRM interfaces that are ours, and 0 for what belongs to none.
         """
         self._kept = kept
-        doubted = lost - self._clean
-        wanted = without_kept(doubted, frozenset[Pair]().union(*kept.values())) if doubted else doubted
+        self._keepers = Counter(pair for each in kept.values() for pair in each)
+        self._wide = frozenset(pair for pair in self._keepers if pair.remote.num_addresses > 1)
+        wanted = frozenset(pair for pair in lost - self._clean if not self._runs(pair, frozenset()))
         self.due_at = None
         if not wanted:
             return

@@ -53,7 +53,8 @@ class Lane:
     @property
     def facts(self) -> LaneFacts:
         """Outcomes, as facts for the next pass."""
-        return replace(self._steps.facts, busy=self._task is not None, open=self._open)
+        facts, busy = self._steps.facts, self._task is not None
+        return facts if (facts.busy, facts.open) == (busy, self._open) else replace(facts, busy=busy, open=self._open)
 
     def stir(self) -> None:
         """Something changed in charon for this name: whoever waits looks again."""

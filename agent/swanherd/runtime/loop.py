@@ -35,8 +35,11 @@ TURN_S: Final = 0.004
 """How long a pass decides before the event loop has another turn: lanes start then, and it may not block for 20 ms.
 The first connection, which has the highest priority, has its turn at once."""
 
-FULL_PASS_S: Final = 10.0
-"""How often everything is decided anew though nothing happened: checks the incremental passes, shows life."""
+ALIVE_S: Final = 10.0
+"""How often there is a pass though nothing happened, which judges the wire, and shows life."""
+
+FULL_PASS_S: Final = 60.0
+"""How often everything is decided anew though nothing happened: checks the incremental passes."""
 
 
 @dataclass(slots=True)
@@ -92,7 +95,8 @@ class Loop:
         """What the wire was last judged by."""
         self._neighbours = neighbours
         self._full_at = 0.0
-        self._full_pass_s = min(FULL_PASS_S, longest_wait_s or FULL_PASS_S)
+        self._alive_at = 0.0
+        self._alive_s = min(ALIVE_S, longest_wait_s or ALIVE_S)
         self.backoff = Backoff()
 
     async def run(self) -> None:
@@ -107,8 +111,10 @@ class Loop:
                 await _world_first()
             if clock() >= self._full_at:
                 self._store.all_due()
+                self._full_at = clock() + FULL_PASS_S
+            if clock() >= self._alive_at:
                 self._store.wire_due = True
-                self._full_at = clock() + self._full_pass_s
+                self._alive_at = clock() + self._alive_s
             self._due_by_time(clock())
             self._neighbours.again(clock(), self._store.intent, self._store.network(), self._store.situation)
             due = self._store.take_due()
@@ -264,7 +270,7 @@ class Loop:
 
     def _next_look(self) -> float:
         # A look that was cancelled meanwhile costs one empty pass.
-        looks = [self._full_at, *(at for at, _ in self._looks[:1])]
+        looks = [self._full_at, self._alive_at, *(at for at, _ in self._looks[:1])]
         looks += [at for at in (self._neighbours.due_at, self._kernel_lane.due_at) if at is not None]
         return min(looks)
 

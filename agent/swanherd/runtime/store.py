@@ -293,7 +293,10 @@ class Store:
         return aims.aimed(declared, targets.known, aim), targets
 
     def _basis(self, declared: Connection) -> str:
-        return self._bases.setdefault(declared.name, hashlib.sha256(repr(declared).encode()).hexdigest())
+        known = self._bases.get(declared.name)
+        if known is None:
+            known = self._bases[declared.name] = hashlib.sha256(repr(declared).encode()).hexdigest()
+        return known
 
     def digests(self, connection: Connection) -> Mapping[IPAddress, str]:
         """For each source that *connection* can have now: the digest of what would be loaded."""

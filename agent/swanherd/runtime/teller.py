@@ -70,6 +70,7 @@ class Teller:
         self._on_pass = on_pass
         self._started_at = clock()
         self._reports: dict[str, ConnectionReport] = {}
+        self._active: set[str] = set()
         self._taking: dict[str, float] = {}
         self._fencing: dict[str, float] = {}
         self._passes = 0
@@ -85,6 +86,10 @@ class Teller:
         """Note what was decided about one connection; yields its transition if it has changed."""
         self._time(view, before, now, lane)
         self._reports[view.name] = _report(view, now)
+        if now.role is Role.ACTIVE:
+            self._active.add(view.name)
+        else:
+            self._active.discard(view.name)
         if before is not None and (before.role, before.reason, before.fence) == (now.role, now.reason, now.fence):
             return
         transition = Transition(
@@ -105,6 +110,7 @@ class Teller:
 
     def forget(self, name: str) -> None:
         """The connection has left the settings, and nothing of it is left here."""
+        self._active.discard(name)
         for book in (self._reports, self._taking, self._fencing):
             book.pop(name, None)
 
@@ -131,6 +137,7 @@ class Teller:
             stopping=self.stopping,
             sources=sources,
             connections=tuple(self._reports.values()),
+            active=len(self._active),
             firewall=self._firewall(),
             firewall_rules=self._firewall_rules(),
             loop=LoopReport(self._passes, took_s, self._longest_s, self._stalls.take_worst(), self._count_tasks()),

@@ -20,7 +20,7 @@ from swanherd.report.metrics import Measured
 from swanherd.runtime.kernellane import KernelLane
 from swanherd.runtime.ledger import Ledger
 from swanherd.runtime.linklane import LinkLane
-from swanherd.runtime.loop import FULL_PASS_S, TURN_S, Loop
+from swanherd.runtime.loop import ALIVE_S, FULL_PASS_S, TURN_S, Loop
 from swanherd.runtime.neighbours import ANNOUNCE_AGAIN_S, Neighbours
 from swanherd.runtime.openinglane import OpeningLane
 from swanherd.runtime.sources import Sources
@@ -279,17 +279,26 @@ async def test_a_right_that_ends_in_anybodys_pass_is_cut_on_the_wire_first() -> 
         assert [at for at, call, _ in heart.charon.calls if call == "unload!"] == [began]
 
 
-async def test_the_full_pass_looks_at_the_wire_too() -> None:
-    """An address that no connection leaves by is fenced within a full pass at the latest, though nobody told of it.
+async def test_the_wire_is_looked_at_though_nothing_happens() -> None:
+    """An address that no connection leaves by is fenced within ``ALIVE_S`` at the latest, though nobody told of it.
 
-    Broken by: ``run`` making only connections due.
+    Broken by: ``run`` making the wire due with the connections alone.
     """
     async with beating() as heart:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(0.1)
         heart.vrrp.known = {"lte": VrrpFacts(listener=Known(Heard(own_at=loop.time() - 9, other_at=loop.time()), 0.0))}
-        await asyncio.sleep(FULL_PASS_S + 1)
+        await asyncio.sleep(ALIVE_S + 1)
         assert set(heart.table.cut_at) == {VIP_LTE}
+
+
+async def test_everything_is_decided_anew_though_nothing_happens() -> None:
+    """Broken by: ``run`` making nothing due."""
+    async with beating() as heart:
+        await asyncio.sleep(0.1)
+        heart.charon.looked.clear()
+        await asyncio.sleep(FULL_PASS_S)
+        assert "alpha" in heart.charon.looked
 
 
 async def test_an_address_that_is_rightful_again_is_lifted_in_the_same_pass() -> None:

@@ -41,6 +41,9 @@ class Looker:
         self._dirty: dict[str, bool] = {}
         """Names to look at, in order; whether at the configuration too."""
         self._checks: set[str] = set()
+        self._read: tuple[object, object, object, object] = (None, None, None, None)
+        """What was read and put into the mirror last, when its stamp was ``_read_at``."""
+        self._read_at = -1
         self._stirred = asyncio.Event()
         self._all_due = asyncio.Event()
         self.awake = asyncio.Event()
@@ -167,20 +170,24 @@ class Looker:
                 changed.add(name)
         since = self._mirror.now
         changed |= self._mirror.put_all_sas(await self._reader.all_sas(), since)
+        self._read_at = -1  # what somebody has unloaded meanwhile may have been listed still
         self._tell(changed)
 
     async def _read_names(self) -> None:
         since = self._mirror.now
-        names = await self._reader.names()
+        reader = self._reader
+        read = (await reader.names(), await reader.shared_ids(), await reader.key_ids(), await reader.traps())
+        stamp = self._mirror.now
+        if stamp == since == self._read_at and all(new is old for new, old in zip(read, self._read, strict=True)):
+            return  # every second, and of a thousand connections
+        self._read, self._read_at = read, since
+        names, shared_ids, key_ids, traps = read
         changed = set(self._put_names(names, since))
-        since = self._mirror.now
-        ours = frozenset(connection_of(key) for key in await self._reader.shared_ids() if is_ours(key))
+        ours = frozenset(connection_of(key) for key in shared_ids if is_ours(key))
         changed |= self._mirror.put_all_secrets(ours, since)
-        since = self._mirror.now
-        if self._mirror.put_all_keys(await self._reader.key_ids(), since):
+        if self._mirror.put_all_keys(key_ids, since):
             changed |= self._watched  # whose it is, who loads it knows
-        since = self._mirror.now
-        changed |= self._mirror.put_all_traps(await self._reader.traps(), since)
+        changed |= self._mirror.put_all_traps(traps, since)
         self._tell(changed)
 
     def _put_names(self, names: frozenset[str], since: int) -> Iterator[str]:

@@ -43,6 +43,7 @@ class Mirror:
         self.versions.clear()
         self.keys = frozenset()
         self._touched.clear()
+        self._now = next(self._stamps)
 
     # --- commands: what an answer proves ---
 

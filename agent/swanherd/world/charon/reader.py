@@ -70,23 +70,29 @@ class Reader:
         self._names = Batched(self.names)
         self._traps = Batched(self.traps)
         self._all_sas = Batched(self.all_sas)
+        self._names_of: dict[str, tuple[bytes, frozenset[str]]] = {}
+        self._trapped: tuple[list[bytes], dict[str, frozenset[str]]] = [], {}
+        """What the last answers were, and what they say: the same again is the same object, and not decoded."""
         self._asking = 0
 
     async def names(self) -> frozenset[str]:
-        """The names of all loaded connections."""
-        return frozenset(texts(decode((await self._lane.call("get-conns")).body), "conns"))
+        """The names of all loaded connections; the same object while nothing changes."""
+        return await self._listed("get-conns", "conns")
 
     async def shared_ids(self) -> frozenset[str]:
-        """The ids of all loaded shared secrets that have one."""
-        return frozenset(texts(decode((await self._lane.call("get-shared")).body), "keys"))
+        """The ids of all loaded shared secrets that have one; the same object while nothing changes."""
+        return await self._listed("get-shared", "keys")
 
     async def key_ids(self) -> frozenset[str]:
-        """The ids of all loaded private keys."""
-        return frozenset(texts(decode((await self._lane.call("get-keys")).body), "keys"))
+        """The ids of all loaded private keys; the same object while nothing changes."""
+        return await self._listed("get-keys", "keys")
 
     async def traps(self) -> dict[str, frozenset[str]]:
-        """The trapped children of every connection."""
-        return trapped(await self._list("list-policies", {"trap": True}, "list-policy"))
+        """The trapped children of every connection; the same object while nothing changes."""
+        reply = await self._lane.call("list-policies", {"trap": True}, stream="list-policy")
+        if reply.items != self._trapped[0]:
+            self._trapped = reply.items, trapped([item async for item in _decoded(reply.items)])
+        return self._trapped[1]
 
     async def configs(self) -> dict[str, Section]:
         """All loaded connections, as charon shows them."""
@@ -129,6 +135,13 @@ class Reader:
         finally:
             self._asking -= 1
         return Found(section, traps, sas)
+
+    async def _listed(self, command: str, key: str) -> frozenset[str]:
+        body = (await self._lane.call(command)).body
+        known = self._names_of.get(command)
+        if known is None or known[0] != body:
+            known = self._names_of[command] = body, frozenset(texts(decode(body), key))
+        return known[1]
 
     async def _list(
         self, command: str, message: Outgoing, stream: str, *, name: str = "", deadline_s: float = 0
