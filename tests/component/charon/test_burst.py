@@ -154,6 +154,33 @@ async def test_a_thousand_releases_do_not_list_a_thousand_times(tmp_path: Path) 
         assert listed == ["c7"]
 
 
+async def test_what_we_end_ourselves_is_not_chased(tmp_path: Path) -> None:
+    """Whoever ends it reads it back: events that tell of it cost no listing. What somebody else ends is looked at.
+
+    Broken by: ``Charon._terminate`` not telling the listener.
+    """
+    listed: list[str] = []
+
+    async def charon(caller: Caller, command: str, message: dict[str, Any]) -> None:
+        if command == "list-sas":
+            listed.append(message.get("ike", b"").decode())
+        await empty_charon(caller, command, message)
+
+    async with fake(tmp_path, charon) as (server, path), running(path) as here:
+        (listener,) = server.listeners()
+        await here.until_state("known")
+        for name in ("c1", "c2"):
+            listener.event("child-updown", {"up": "yes", **_sa(name, 1)})
+            await here.until(lambda name=name: here.up(name), f"{name} is up")  # type: ignore[misc]  # a bound default
+        listed.clear()
+        await here.charon.terminate("c1")
+        for name in ("c1", "c2"):
+            listener.event("ike-updown", {name: {"uniqueid": "1", "state": "DELETING"}})
+        await here.until(lambda: not here.here("c2").sas, "the other's end is seen")
+        assert listed == ["c2"]
+        await here.until(lambda: not here.here("c1").sas, "ours too, though nobody has read it back")
+
+
 async def _lag(longest_s: list[float]) -> None:
     """Note the longest turn of the loop, in this thread's own time: what others do to the machine does not count."""
     while True:

@@ -26,6 +26,20 @@ def test_socket_error_is_blamed_on_who_sent_just_now() -> None:
     assert _reasons(told) == {"new": Reason.LOCAL_ERROR}
 
 
+def test_what_we_end_is_to_blame_for_nothing() -> None:
+    """Its last message is stopped by the fence. What is begun behind it is to blame again.
+
+    Broken by: ``Told`` noting who sends while it is being ended; ``beginning`` doing nothing.
+    """
+    told = Told()
+    told.ending("ours", 0.0)
+    told.hear(_sending("ours"), 0.01)
+    assert told.hear(UNREACHABLE, 0.02) == frozenset()
+    told.beginning("ours")
+    told.hear(_sending("ours"), 0.03)
+    assert told.hear(UNREACHABLE, 0.04) == {"ours"}
+
+
 def test_who_hears_an_answer_is_absolved() -> None:
     """A connection that receives a packet got its own out: the refused one was somebody else's."""
     told = Told()

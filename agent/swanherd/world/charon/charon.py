@@ -290,10 +290,11 @@ class Charon:
             self._mirror.touch(name)
 
     async def _terminate(self, name: str, which: Iterable[tuple[str, str]], *, urgent: bool) -> None:
+        self._listener.terminating(name)
         for key, value in which:
             message: Outgoing = {key: value, "force": True, "timeout": AT_ONCE}
             await self._command("terminate", message, name=name, urgent=urgent, missing_ok=True)
-        self._looker.chase(name)
+        self._looker.check_gone_later(name)
 
     def _settled_late(self, name: str) -> None:
         """Charon has done, only now, what its caller no longer waits for."""

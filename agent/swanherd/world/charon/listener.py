@@ -60,6 +60,11 @@ class Listener:
     def initiating(self, name: str) -> None:
         """A handshake of *name* is being begun by us."""
         self._initiating[name] = self._now()
+        self._told.beginning(name)
+
+    def terminating(self, name: str) -> None:
+        """SAs of *name* are being ended by us; whoever does so reads what is left."""
+        self._told.ending(name, self._now())
 
     def loads_heard(self, name: str) -> int:
         """How often *name* was loaded, by us or others, since our last load of it began; late lines count too."""
@@ -123,6 +128,9 @@ class Listener:
                 self._looker.check_later(name)
             elif up:
                 self._looker.look(name)
+            elif self._told.ended_by_us(name, self._now()):
+                # Our own doing, read back by who did it. Chased, a release of a hundred listed four hundred times.
+                self._looker.check_gone_later(name)
             else:
                 self._looker.chase(name)
         return changed
@@ -153,10 +161,11 @@ class Listener:
         return changed
 
     def _hear_loaded(self, name: str) -> None:
-        """Something was loaded as *name*: most probably what we loaded a moment ago, and then there is no hurry."""
+        """Something was loaded as *name*: what we loaded a moment ago, unless that was told already."""
         self._loads_heard[name] = self._loads_heard.get(name, 0) + 1
         if self._now() - self._loading.get(name, -OWN_LOAD_S) < OWN_LOAD_S:
-            self._looker.look_later(name, OWN_LOAD_S)
+            if self._loads_heard[name] > 1:
+                self._looker.look_later(name, OWN_LOAD_S)
         else:
             self._mirror.sent.pop(name, None)
             self._looker.look(name, config=True)

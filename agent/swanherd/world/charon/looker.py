@@ -41,6 +41,7 @@ class Looker:
         self._dirty: dict[str, bool] = {}
         """Names to look at, in order; whether at the configuration too."""
         self._checks: set[str] = set()
+        self._gone_checks: set[str] = set()
         self._read: tuple[object, object, object, object] = (None, None, None, None)
         """What was read and put into the mirror last, when its stamp was ``_read_at``."""
         self._read_at = -1
@@ -73,6 +74,17 @@ class Looker:
         if name not in self._checks:
             self._checks.add(name)
             asyncio.get_running_loop().call_later(CHECK_UP_S, self._check, name)
+
+    def check_gone_later(self, name: str) -> None:
+        """Look at *name* after ``CHECK_UP_S``, unless it is known by then that nothing of it is left."""
+        if name not in self._gone_checks:
+            self._gone_checks.add(name)
+            asyncio.get_running_loop().call_later(CHECK_UP_S, self._check_gone, name)
+
+    def _check_gone(self, name: str) -> None:
+        self._gone_checks.discard(name)
+        if self._mirror.view(name).sas:
+            self.look(name)
 
     def _check(self, name: str) -> None:
         self._checks.discard(name)

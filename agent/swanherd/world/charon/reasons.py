@@ -16,6 +16,8 @@ from swanherd.core.words import Reason
 BLAME_S: Final = 0.1
 """A packet is written to the socket within a few milliseconds of its "sending packet" line; the margin is for a busy
 host. Too long only blames a connection that would have failed anyway."""
+OWN_END_S: Final = 1.0
+"""Between our command to end SAs of a name and what is told of it, at most."""
 STRANGERS: Final = 256
 """IKE_SAs without a name that are remembered, newest first; each lives for one packet or two."""
 QUESTIONS: Final = 16
@@ -107,6 +109,8 @@ class Told:
     """Of the connections that we loaded."""
     asked: dict[str, dict[int, float]] = field(default_factory=dict)
     """By connection, for IKE_SAs (by unique id) whose peer owes an answer: since when."""
+    _ending: dict[str, float] = field(default_factory=dict)
+    """When we ended SAs of a name last."""
     _sent: dict[str, float] = field(default_factory=dict)
     _strangers: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Remote and local address of IKE_SAs without a name, by unique id."""
@@ -123,6 +127,18 @@ class Told:
             return frozenset((loaded["name"],))
         return frozenset()
 
+    def ending(self, name: str, now: float) -> None:
+        """SAs of *name* are being ended by us."""
+        self._ending[name] = now
+
+    def beginning(self, name: str) -> None:
+        """A handshake of *name* is being begun by us: what is told from now on is about that."""
+        self._ending.pop(name, None)
+
+    def ended_by_us(self, name: str, now: float) -> bool:
+        """Whether what is told of *name* at *now* is, most probably, our own doing."""
+        return now - self._ending.get(name, -OWN_END_S) < OWN_END_S
+
     def up(self, name: str) -> None:
         """A child of *name* came up: what failed before is over."""
         self.failures.pop(name, None)
@@ -132,6 +148,7 @@ class Told:
         self.failures.clear()
         self.paths.clear()
         self.asked.clear()
+        self._ending.clear()
         self._sent.clear()
         self._strangers.clear()
 
@@ -139,7 +156,10 @@ class Told:
         name, text = line.name, line.text
         if line.group == "NET":
             if text.startswith("sending packet"):
-                self._sent[name] = now
+                # Of what we end the fence stops the last message, and nobody is to blame: each line of a thousand
+                # would blame hundreds.
+                if not self.ended_by_us(name, now):
+                    self._sent[name] = now
             elif text.startswith("received packet"):
                 # Packets do get out: an error of a moment ago was somebody else's.
                 self._sent.pop(name, None)
