@@ -27,6 +27,7 @@ class WireLane:
         self._target: Wire | None = None
         self._due = asyncio.Event()
         self._built = False
+        self._equal: tuple[Wire | None, Wire] | None = None
         self._dropped: Mapping[str, int] = {}
         self._counted_at: float | None = None
         self.trouble = ""
@@ -57,8 +58,18 @@ class WireLane:
             if addresses or pairs:
                 self._fence(addresses, pairs)
         self._target = target
-        if self.actual() != target:
+        if not self._is(target):
             self._due.set()
+
+    def _is(self, target: Wire) -> bool:
+        """Whether the table holds *target*; asked in each pass, so what was found equal is not compared again."""
+        actual = self.actual()
+        if actual is not None and self._equal is not None and self._equal[0] is actual and self._equal[1] is target:
+            return True
+        if actual != target:
+            return False
+        self._equal = actual, target
+        return True
 
     def _fence(self, addresses: frozenset[IPAddress], pairs: frozenset[Pair]) -> None:
         started = self._clock()
@@ -76,7 +87,7 @@ class WireLane:
             await self._due.wait()
             self._due.clear()
             target = self._target
-            if target is None or self.actual() == target or isinstance(self._firewall.state, Unknown):
+            if target is None or self._is(target) or isinstance(self._firewall.state, Unknown):
                 # Unknown: what an agent before us has fenced is not read yet, and would be lifted.
                 continue
             if self._built and isinstance(self._firewall.state, Known) and self.actual() is None:

@@ -294,6 +294,7 @@ class Charon:
         for key, value in which:
             message: Outgoing = {key: value, "force": True, "timeout": AT_ONCE}
             await self._command("terminate", message, name=name, urgent=urgent, missing_ok=True)
+        self._listener.terminating(name)  # again: a thousand wait seconds for their turn
         self._looker.check_gone_later(name)
 
     def _settled_late(self, name: str) -> None:

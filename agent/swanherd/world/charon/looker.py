@@ -23,8 +23,9 @@ CHECK_S: Final = 60.0
 """All SAs and configurations, in case an event was lost: 0.2 s of charon's time for a thousand."""
 CHASE_S: Final = (0.005, 0.03, 0.15, 0.6)
 """An event or a log line comes before charon has destroyed the SA that it is about: look again after these times."""
-CHECK_UP_S: Final = 0.25
-"""After a handshake was begun or ended well: whether that is all, where no child's event has told already."""
+CHECK_UP_S: Final = 1.0
+"""After a handshake was begun or ended well: whether that is all, where no child's event has told already. With a
+thousand handshakes one takes half a second, and a listing for each would make all of them slower."""
 UNREAD: Final = "?.?"
 """The digest of what is loaded under a name that is not ours to care for."""
 
