@@ -4,7 +4,7 @@ import pytest
 
 from swanherd.core.words import Reason
 from swanherd.world.charon.codec import encode
-from swanherd.world.charon.reasons import BLAME_S, STRANGERS, UNNAMED, Line, Path, Told, worth_reading
+from swanherd.world.charon.reasons import BLAME_S, OWN_END_S, STRANGERS, UNNAMED, Line, Path, Told, worth_reading
 
 UNREACHABLE = Line("NET", "", "error writing to socket: Network is unreachable")
 
@@ -32,12 +32,22 @@ def test_what_we_end_is_to_blame_for_nothing() -> None:
     Broken by: ``Told`` noting who sends while it is being ended; ``beginning`` doing nothing.
     """
     told = Told()
-    told.ending("ours", 0.0)
+    told.ending("ours", 0.0, all_of_it=True)
+    told.hear(_sending("ours"), 60.0)
+    assert told.hear(UNREACHABLE, 60.01) == frozenset()
+    told.beginning("ours")
+    told.hear(_sending("ours"), 61.0)
+    assert told.hear(UNREACHABLE, 61.01) == {"ours"}
+
+
+def test_what_goes_on_is_to_blame_soon() -> None:
+    """Where only some SAs of a name were ended, what the others send counts again. Broken by: taking some for all."""
+    told = Told()
+    told.ending("ours", 0.0, all_of_it=False)
     told.hear(_sending("ours"), 0.01)
     assert told.hear(UNREACHABLE, 0.02) == frozenset()
-    told.beginning("ours")
-    told.hear(_sending("ours"), 0.03)
-    assert told.hear(UNREACHABLE, 0.04) == {"ours"}
+    told.hear(_sending("ours"), OWN_END_S)
+    assert told.hear(UNREACHABLE, OWN_END_S) == {"ours"}
 
 
 def test_who_hears_an_answer_is_absolved() -> None:

@@ -213,7 +213,7 @@ class Charon:
         That there is none is success.
         """
         which = [("ike", name)] if unique_ids is None else [("ike-id", str(unique_id)) for unique_id in unique_ids]
-        await self._terminate(name, which, urgent=urgent)
+        await self._terminate(name, which, urgent=urgent, all_of_it=unique_ids is None)
 
     async def terminate_children(self, name: str, unique_ids: Iterable[int], *, urgent: bool = False) -> None:
         """Close the CHILD_SAs of *name* with these unique ids; their IKE_SA stays. That there is none is success."""
@@ -289,12 +289,13 @@ class Charon:
         finally:
             self._mirror.touch(name)
 
-    async def _terminate(self, name: str, which: Iterable[tuple[str, str]], *, urgent: bool) -> None:
-        self._listener.terminating(name)
+    async def _terminate(
+        self, name: str, which: Iterable[tuple[str, str]], *, urgent: bool, all_of_it: bool = False
+    ) -> None:
+        self._listener.terminating(name, all_of_it=all_of_it)
         for key, value in which:
             message: Outgoing = {key: value, "force": True, "timeout": AT_ONCE}
             await self._command("terminate", message, name=name, urgent=urgent, missing_ok=True)
-        self._listener.terminating(name)  # again: a thousand wait seconds for their turn
         self._looker.check_gone_later(name)
 
     def _settled_late(self, name: str) -> None:

@@ -56,15 +56,16 @@ class Listener:
         self._loading[name] = self._now()
         if begins:
             self._loads_heard[name] = 0
+            self._told.beginning(name)
 
     def initiating(self, name: str) -> None:
         """A handshake of *name* is being begun by us."""
         self._initiating[name] = self._now()
         self._told.beginning(name)
 
-    def terminating(self, name: str) -> None:
-        """SAs of *name* are being ended by us; whoever does so reads what is left."""
-        self._told.ending(name, self._now())
+    def terminating(self, name: str, *, all_of_it: bool) -> None:
+        """SAs of *name* are being ended by us: some, or *all_of_it*; whoever does so reads what is left."""
+        self._told.ending(name, self._now(), all_of_it=all_of_it)
 
     def loads_heard(self, name: str) -> int:
         """How often *name* was loaded, by us or others, since our last load of it began; late lines count too."""

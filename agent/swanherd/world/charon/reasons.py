@@ -5,6 +5,7 @@ the IKE_SA that it is about, except where the socket refused a packet: the sende
 blamed on who handed packets over a moment before and has heard nothing since.
 """
 
+import math
 import re
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -17,7 +18,7 @@ BLAME_S: Final = 0.1
 """A packet is written to the socket within a few milliseconds of its "sending packet" line; the margin is for a busy
 host. Too long only blames a connection that would have failed anyway."""
 OWN_END_S: Final = 1.0
-"""Between our command to end SAs of a name and what is told of it, at most."""
+"""Between our command to end some SAs of a name and what is told of it, at most."""
 STRANGERS: Final = 256
 """IKE_SAs without a name that are remembered, newest first; each lives for one packet or two."""
 QUESTIONS: Final = 16
@@ -110,7 +111,7 @@ class Told:
     asked: dict[str, dict[int, float]] = field(default_factory=dict)
     """By connection, for IKE_SAs (by unique id) whose peer owes an answer: since when."""
     _ending: dict[str, float] = field(default_factory=dict)
-    """When we ended SAs of a name last."""
+    """When we ended some SAs of a name last; infinity: all of them, and have begun nothing since."""
     _sent: dict[str, float] = field(default_factory=dict)
     _strangers: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Remote and local address of IKE_SAs without a name, by unique id."""
@@ -127,12 +128,12 @@ class Told:
             return frozenset((loaded["name"],))
         return frozenset()
 
-    def ending(self, name: str, now: float) -> None:
-        """SAs of *name* are being ended by us."""
-        self._ending[name] = now
+    def ending(self, name: str, now: float, *, all_of_it: bool) -> None:
+        """SAs of *name* are being ended by us: some, or *all_of_it*, which may take a while among a thousand."""
+        self._ending[name] = math.inf if all_of_it else now
 
     def beginning(self, name: str) -> None:
-        """A handshake of *name* is being begun by us: what is told from now on is about that."""
+        """*name* is being loaded or called by us: what is told from now on is about that."""
         self._ending.pop(name, None)
 
     def ended_by_us(self, name: str, now: float) -> bool:
