@@ -1,6 +1,7 @@
 """Two uplinks: the tunnel leaves by the one that the default route takes, and moves when that changes.
 
-The pair runs by ``docs/examples/two-uplinks.toml``. What the peer gets on its two wires is the judge.
+The pair runs by ``docs/examples/two-uplinks.toml``, and by ``policy-routing.toml`` where rules choose. What the peer
+gets on its two wires is the judge.
 """
 
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from tests.lab.observe import Observer
 from tests.lab.observe.packets import IKE_SA_INIT, INFORMATIONAL, Ike
 from tests.lab.pair import Pair
 from tests.lab.told import Told
-from tests.lab.topology import vip
+from tests.lab.topology import place, vip
 from tests.lab.uplinks import FAR_PEER, NAME, drop_default, set_default, uplink_pair, verdict
 
 HOLD_S: Final = 3.0
@@ -201,3 +202,54 @@ def test_the_pair_and_the_uplink_fail_at_the_same_moment(pair: Pair) -> None:
         set_default(pair.b.host, "wan1", metric=100)
         pair.a.power_on()
         pair.wait_for_master(pair.a)
+
+
+TO_PEER: Final = ("rule", "{}", "to", FAR, "lookup", "100", "priority", "1000")
+"""The rule that sends what is for the peer by table 100, as `ip` takes it."""
+
+
+def rule(pair: Pair, action: str) -> None:
+    """Add or delete the rule on both gateways."""
+    for gateway in pair.gateways:
+        gateway.host.run("ip", *(word.format(action) for word in TO_PEER))
+
+
+def by_table(pair: Pair) -> None:
+    """Table 100 leads by wan2, and a rule sends what is for the peer there."""
+    for gateway in pair.gateways:
+        gateway.host.run("ip", "route", "add", "default", "via", place("wan2", 1), "dev", "wan2", "table", "100")
+    rule(pair, "add")
+
+
+def test_a_rule_for_the_peer_decides() -> None:
+    """A rule sends the peer's packets out by the second uplink, and the default route is on the first: by the second.
+
+    The peer sees only that source, on that wire; when the rule goes, the tunnel moves, and nothing comes by the second
+    any more. Where the kernel prohibits the route, it stands by and says which route it looked at.
+    Broken by: ``Store._path`` answering Absent (it starts by wan1); no task for ``PathSource.run`` (it never
+    moves).
+    """
+    more = f"[connections.{NAME}]\nmove_hold_s = 1.0\n"
+    with uplink_pair("policy-routing.toml", more=more, prepare=by_table) as pair:
+        with Observer(pair.lab) as seen:
+            wait_for_source(pair, seen, "wan2")
+            explained = pair.a.host.run("python3", "-m", "swanherd", "explain", NAME).stdout
+            assert f"  * to {FAR} by wan2 table 100\n" in explained
+            seen.wait_through(by="gw-a", after=seen.mark("seen"))
+            assert sources(seen, "start") == on_wire(seen, "wan2", "start") == {BY["wan2"]}
+            assert on_wire(seen, "wan1", "start") == set()
+            seen.mark("goes")
+            rule(pair, "del")
+            wait_for_source(pair, seen, "wan1")
+            seen.wait_through(by="gw-a", after=seen.mark("moved"))
+            assert on_wire(seen, "wan1", "moved") == {BY["wan1"]}
+            assert on_wire(seen, "wan2", "moved") == set()
+            assert verdict(seen, "the rule for the peer goes (`source_by`)", since="goes").lost <= MADE_FIRST
+            seen.mark("comes")
+            rule(pair, "add")
+            wait_for_source(pair, seen, "wan2")
+            assert verdict(seen, "and comes", since="comes").lost <= MADE_FIRST
+        pair.a.host.run("ip", "rule", "add", "to", FAR, "prohibit", "priority", "900")
+        told = Told(pair.a.agent)
+        told.wait_for(NAME, role="standby", reason="no-route")
+        assert told.connection(NAME)["detail"] == f"there is no route to {FAR}"

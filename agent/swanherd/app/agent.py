@@ -13,6 +13,7 @@ from swanherd.app.reloading import Reloader
 from swanherd.core.attempts import Backoff
 from swanherd.core.evidence import LAG_S
 from swanherd.core.facts import Known, NetworkChange
+from swanherd.core.intent import IPAddress
 from swanherd.report import explained, logs
 from swanherd.report.control import ControlServer
 from swanherd.report.http import ListenError, WatchServer
@@ -41,7 +42,7 @@ from swanherd.world.firewall import Firewall, OpeningRules
 from swanherd.world.keepalived import Keepalived
 from swanherd.world.links import Links
 from swanherd.world.neighbours import drop_waiting
-from swanherd.world.netlink import NetworkSource
+from swanherd.world.netlink import NetworkSource, PathSource
 from swanherd.world.prober import Prober
 from swanherd.world.recordfile import RecordFile
 from swanherd.world.resolver import Resolver
@@ -73,6 +74,7 @@ class Agent:
         self._told_ready = False
         self._told_status = ""
         self._network = NetworkSource(on_change=self._network_changed)
+        self._paths = PathSource(on_change=self._paths_changed)
         self._charon = Charon(socket_path=options.vici_socket, on_change=self._charon_changed)
         self._firewall = Firewall(on_change=self._firewall_changed, on_generation=self._ruleset_changed)
         self._listener = VrrpListener(on_change=self._vrrp_changed)
@@ -91,6 +93,7 @@ class Agent:
             names=self._resolver,
             probes=self._prober,
             kernel=self._kernel_lane,
+            paths=self._paths,
         )
         self._store: Store = Store(sources, self._stalls)
         self._link_lane = LinkLane(Links())
@@ -168,6 +171,7 @@ class Agent:
                 self._stop,
                 {
                     "netlink": self._network.run(),
+                    "paths": self._paths.run(),
                     "charon": self._charon.run(),
                     "firewall": self._firewall.run(),
                     "adverts": self._listener.run(),
@@ -223,6 +227,8 @@ class Agent:
         self._store.all_due()
 
     def _network_changed(self, change: NetworkChange) -> None:
+        # First of all: what is decided about this change asks for the routes of now.
+        self._paths.look()
         self._store.network_changed(change)
         self._link_lane.look()
         if isinstance(self._network.state, Known):
@@ -231,6 +237,9 @@ class Agent:
             # keepalived's word lags the address; what was read before that contradicts nothing.
             self._keepalived.look()
             asyncio.get_running_loop().call_later(LAG_S, self._keepalived.look)
+
+    def _paths_changed(self, endpoints: frozenset[IPAddress]) -> None:
+        self._store.paths_changed(endpoints)
 
     def _vrrp_changed(self, interfaces: frozenset[str]) -> None:
         self._store.vrrp_changed(interfaces)
@@ -265,6 +274,7 @@ class Agent:
             "netlink": dataclasses.asdict(self._network.counters),
             "keepalived": dataclasses.asdict(self._keepalived.counters),
             "adverts": dict(self._listener.counters),
+            "paths": {"questions": self._paths.questions},
         }
 
     def _secret_of(self, name: str) -> bytes | None:

@@ -13,7 +13,7 @@ from swanherd.cli.exits import Exit
 from swanherd.cli.terminal import clean
 
 PARTS: Final = (
-    ("routes", "default routes"),
+    ("routes", "routes"),
     ("sources", "ways out"),
     ("endpoints", "ways in"),
 )

@@ -13,7 +13,7 @@ from swanherd.core import aims
 from swanherd.core.attempts import Backoff, calm, closed_soon, counted, failed
 from swanherd.core.facts import NETWORK_HOLD_S, Failure, IkeSa, Network, Unknown, relied_on
 from swanherd.core.intent import Child, Connection, IPAddress
-from swanherd.core.moves import endpoint_of, on_way, settle, spare, up_on_way, wanted_up
+from swanherd.core.moves import endpoint_of, on_way, settle, spare, unmoved, up_on_way, wanted_up
 from swanherd.core.peer import nat_noted, silent_at
 from swanherd.core.sas import unwanted, without_outdated
 from swanherd.core.source import Choice, choose
@@ -116,7 +116,8 @@ def _decide(view: View, memory: Memory, now: float, backoff: Backoff) -> Decisio
     network = relied_on(view.network, now)
     if network is None:
         return _blind(view, memory)
-    choice = choose(connection, view.interfaces, network, view.situation)
+    choice = choose(connection, view.interfaces, network, view.situation, view.path)
+    choice = unmoved(view, connection, choice, memory, network)
     if choice.source is None:
         return _looking(_standby(view, memory, choice), choice.look_again_at)
     choice, memory = settle(view, connection, choice, memory, network, now)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from swanherd.core import aims
 from swanherd.core.decide import Decision
-from swanherd.core.facts import Answer, DefaultRoute, Network, relied_on
+from swanherd.core.facts import Absent, Answer, DefaultRoute, Network, Unknown, relied_on
 from swanherd.core.intent import Connection, Interface, IPAddress
 from swanherd.core.moves import endpoint_of
-from swanherd.core.source import ANY_INTERFACE, best_defaults, holding, is_tunnel
+from swanherd.core.routes import WayOut, best_defaults, is_tunnel, way_out
+from swanherd.core.source import ANY_INTERFACE, by_route, holding
 from swanherd.core.view import Memory, Target, View
 from swanherd.core.words import Reason, Role
 
@@ -37,7 +38,7 @@ class Explanation:
     endpoint: IPAddress | None
     """None: the peer calls, or nobody knows where to call it."""
     routes: tuple[Candidate, ...] = ()
-    """Default routes; none where they do not choose."""
+    """Those that were looked at; none where no route chooses."""
     sources: tuple[Candidate, ...] = ()
     endpoints: tuple[Candidate, ...] = ()
 
@@ -58,7 +59,6 @@ def explain(
     if view.connection is None or network is None:
         return told
     connection = view.connection
-    chosen_by_route = len(connection.interfaces) > 1 or connection.interfaces == (ANY_INTERFACE,)
     return Explanation(
         told.name,
         told.role,
@@ -66,19 +66,45 @@ def explain(
         told.detail,
         told.source,
         told.endpoint,
-        tuple(_routes(connection, network)) if chosen_by_route else (),
+        tuple(_routes(view, connection, network)) if by_route(connection) else (),
         tuple(_sources(view, connection, decision, memory, network, now)),
         tuple(_endpoints(view, connection, memory, answers, now)),
     )
 
 
-def _routes(connection: Connection, network: Network) -> Iterator[Candidate]:
+def _routes(view: View, connection: Connection, network: Network) -> Iterator[Candidate]:
+    asked = _asked(view, network)
+    if asked is not None:
+        yield asked
+        if asked.won or not way_out(connection, network, view.path).devices:
+            return  # the default routes have no say
     best = best_defaults(network, connection.ip_version)
     mine = [route for route in network.defaults if route.family == connection.ip_version]
     for route in mine:
         yield Candidate(f"{route.device} metric {route.metric}", route in best, (_verdict(route, best, network),))
     if not mine:
         yield Candidate("none", won=False, because=(f"the main table has no IPv{connection.ip_version} default route",))
+
+
+def _asked(view: View, network: Network) -> Candidate | None:
+    """What the kernel said of the route to the endpoint; None where it is not asked."""
+    if isinstance(view.path, Absent):
+        return None
+    unknown = isinstance(view.path, Unknown)
+    trouble = (f"it cannot be asked now: {view.path.why}",) if isinstance(view.path, Unknown) else ()
+    told = view.path.last if isinstance(view.path, Unknown) else view.path.value
+    if told is None:
+        return Candidate("to the endpoint", won=False, because=trouble)
+    what = f"to {told.to}"
+    if told.device is None:
+        return Candidate(what, won=False, because=("there is none, or one that rejects", *trouble))
+    what += f" by {told.device} table {told.table}"
+    if is_tunnel(told.device, network):
+        return Candidate(
+            what, won=False, because=("leaves by a tunnel device: never counts, the default route decides", *trouble)
+        )
+    said = "what the kernel said last" if unknown else "what the kernel says, for a packet without mark and source"
+    return Candidate(what, won=True, because=(said, *trouble))
 
 
 def _verdict(route: DefaultRoute, best: tuple[DefaultRoute, ...], network: Network) -> str:
@@ -93,10 +119,10 @@ def _sources(
     view: View, connection: Connection, decision: Decision, memory: Memory, network: Network, now: float
 ) -> Iterator[Candidate]:
     vips = frozenset(vip for interface in view.interfaces.values() for vip in interface.vips)
-    best = tuple(dict.fromkeys(route.device for route in best_defaults(network, connection.ip_version)))
+    way = way_out(connection, network, view.path)
     everywhere = connection.interfaces == (ANY_INTERFACE,)
     if everywhere:
-        devices = dict.fromkeys([*best, *(route.device for route in network.defaults)])
+        devices = dict.fromkeys([*way.devices, *(route.device for route in network.defaults)])
         interfaces = [Interface(name=ANY_INTERFACE, device=device) for device in devices]
     else:
         interfaces = [view.interfaces[name] for name in connection.interfaces if name in view.interfaces]
@@ -105,7 +131,7 @@ def _sources(
         won = held.rightful is not None and held.rightful == decision.source
         because = [f"held: {held.detail}" if held.rightful is not None else f"not held: {held.detail}"]
         if everywhere or len(interfaces) > 1:
-            because.append(_by_route(interface, best))
+            because.append(_by_route(interface, way))
         if won and memory.moved_at is not None and now < memory.moved_at + connection.move_hold_s:
             left_s = memory.moved_at + connection.move_hold_s - now
             because.append(f"the tunnel has just moved here, and stays while this way works ({left_s:.0f} s left)")
@@ -115,12 +141,9 @@ def _sources(
         yield Candidate(name, won, tuple(because))
 
 
-def _by_route(interface: Interface, best: tuple[str, ...]) -> str:
-    if interface.device in best:
-        return f"the default route leaves by {interface.device}" + (
-            "; of a shared one the interface listed first counts" if len(best) > 1 else ""
-        )
-    return f"the default route leaves by {' and '.join(best)}" if best else "no default route lives"
+def _by_route(interface: Interface, way: WayOut) -> str:
+    shared = len(way.devices) > 1 and interface.device in way.devices
+    return way.looked_at + ("; of a shared one the interface listed first counts" if shared else "")
 
 
 def _endpoints(

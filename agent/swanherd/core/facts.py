@@ -92,6 +92,17 @@ class Network:
     """In the order of preference: lowest metric first, as the kernel lists equal ones."""
 
 
+@dataclass(frozen=True, slots=True)
+class Path:
+    """Where the kernel sends packets for one address, by all of its rules and tables."""
+
+    to: IPAddress
+    device: str | None
+    """None: nowhere, since no route leads there or one rejects."""
+    table: int = 0
+    """The number of the routing table that says so; 0: none."""
+
+
 NETWORK_HOLD_S: Final = 2.0
 """How long an active connection is held while the kernel's addresses cannot be read; a re-read takes milliseconds."""
 

@@ -156,7 +156,7 @@ class Connection:
 
     name: str
     interfaces: tuple[str, ...]
-    """Names of interfaces; more than one: the default route chooses."""
+    """Names of interfaces; more than one: a route chooses (``source_by``)."""
     remote: tuple[str, ...]
     """Endpoints in order: addresses, hostnames, or ``0.0.0.0`` / ``::`` for any."""
     children: tuple[Child, ...]
@@ -194,6 +194,8 @@ class Connection:
     """None: it is a connection of the settings, whole."""
     priority: int = 0
     """Takeovers go by priority, highest first; equal ones in the order of the settings."""
+    source_by: Literal["default-route", "route-to-endpoint"] = field(default="default-route", repr=False)
+    """Which route chooses among several interfaces; charon is told the source alone."""
     firewall_rule: ChainName | None = field(default=None, repr=False)
     """The user's chain in which a rule of ours lets this connection's IPsec in; charon is not told of it."""
     when_down: Literal["drop", "pass"] = field(default="drop", repr=False)

@@ -16,7 +16,8 @@ from typing import Final
 from swanherd.core.aims import is_name
 from swanherd.core.facts import ANY_PORTS, Flow, Network
 from swanherd.core.intent import Child, Connection, Intent, Interface, IPAddress, IPNetwork
-from swanherd.core.source import ANY_INTERFACE, is_tunnel
+from swanherd.core.routes import is_tunnel
+from swanherd.core.source import ANY_INTERFACE
 from swanherd.core.wire import ANYWHERE, CONNECTIONS, remotes
 
 _SELECTOR: Final = re.compile(r"(?P<hosts>[^\[]+)(?:\[(?P<protocol>\d+)(?:/(?P<ports>[^\]]+))?\])?")

@@ -38,7 +38,7 @@ def settle(
         return choice, memory if choice.source == before else replace(memory, source=choice.source)
     stays_until = memory.moved_at + connection.move_hold_s if memory.moved_at is not None else now
     if now < stays_until and any(sa.established and sa.local == before for sa in view.here.sas):
-        held = living(before, connection, view.interfaces, network, view.situation)
+        held = living(before, connection, view.interfaces, network, view.situation, view.path)
         if held is not None:
             look = min(stays_until, held.look_again_at or stays_until)
             detail = f"{choice.detail}; stays with {before} for now, to which it has just moved (move_hold_s)"
@@ -46,12 +46,26 @@ def settle(
     return choice, replace(memory, source=choice.source, moved_at=now)
 
 
+def unmoved(view: View, connection: Connection, choice: Choice, memory: Memory, network: Network) -> Choice:
+    """*choice*; while no route has ever been told, what runs from an address that is held stays there instead."""
+    if not choice.undecided:
+        return choice
+    running = (sa.local for sa in view.here.sas if sa.established)
+    for address in dict.fromkeys([memory.source, *running]):
+        held = None
+        if address is not None:
+            held = living(address, connection, view.interfaces, network, view.situation, view.path)
+        if held is not None:
+            return Choice(address, held.reason, choice.detail, held.look_again_at, held.two_masters)
+    return choice
+
+
 def spare(view: View, connection: Connection, source: IPAddress, network: Network) -> Spare:
     """Where SAs from another source than *source* may go on until its own are up."""
     found: dict[IPAddress, Holding] = {}
     for sa in view.here.sas:
         if sa.local is not None and sa.local != source and sa.local not in found:
-            held = living(sa.local, connection, view.interfaces, network, view.situation)
+            held = living(sa.local, connection, view.interfaces, network, view.situation, view.path)
             if held is not None:
                 found[sa.local] = held
     return Spare(found)

@@ -8,21 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from swanherd.core.evidence import Situation, VrrpFacts, judge
-from swanherd.core.facts import DefaultRoute, HeldAddress, Network
+from swanherd.core.facts import HeldAddress, Network
 from swanherd.core.intent import Connection, Interface, IPAddress
+from swanherd.core.routes import NO_PATH, PathFact, passable, way_out
 from swanherd.core.words import Reason
 
 ALONE: Final = Situation()
 """No VRRP evidence at all: the address alone decides."""
 
 ANY_INTERFACE: Final = "any"
-"""An interface name that means: whatever own address the default route gives."""
-
-TUNNEL_KINDS: Final = frozenset({"xfrm", "gre", "gretap", "ip6gre", "ip6gretap", "vti", "vti6", "tun", "ipip", "sit"})
-"""Kinds of device whose default route never chooses a way out: IPsec inside its own tunnel."""
-
-TUNNEL_NAME_PREFIXES: Final = ("ipsec",)
-"""Userland ESP's device is a plain TUN; its name tells it apart."""
+"""An interface name that means: whatever own address the route gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +30,8 @@ class Choice:
     look_again_at: float | None = None
     """When time alone may change the choice."""
     two_masters: bool = False
+    undecided: bool = False
+    """No route has ever been told: it takes no right away, and gives none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +48,36 @@ class Holding:
     two_masters: bool = False
 
 
+def by_route(connection: Connection) -> bool:
+    """Whether a route chooses where *connection* leaves."""
+    return len(connection.interfaces) > 1 or connection.interfaces == (ANY_INTERFACE,)
+
+
 def choose(
-    connection: Connection, interfaces: Mapping[str, Interface], network: Network, situation: Situation = ALONE
+    connection: Connection,
+    interfaces: Mapping[str, Interface],
+    network: Network,
+    situation: Situation = ALONE,
+    path: PathFact = NO_PATH,
 ) -> Choice:
-    """The source of *connection* now: one interface's if held; of several, the one that the default route takes."""
+    """The source of *connection* now: one interface's if held; of several, the one that the route leaves by."""
     vips = frozenset(vip for interface in interfaces.values() for vip in interface.vips)
+    if not by_route(connection):
+        return _chosen(holding(interfaces[connection.interfaces[0]], connection.ip_version, network, vips, situation))
+    way = way_out(connection, network, path)
+    if not way.known:
+        return Choice(None, Reason.STARTING, way.looked_at, undecided=True)
+    if not way.devices:
+        return Choice(None, way.reason, way.looked_at)
     if connection.interfaces == (ANY_INTERFACE,):
-        return _by_default_route(connection, None, network, vips, situation)
-    mine = [interfaces[name] for name in connection.interfaces]
-    if len(mine) == 1:
-        return _chosen(holding(mine[0], connection.ip_version, network, vips, situation))
-    return _by_default_route(connection, mine, network, vips, situation)
+        mine = [Interface(name=ANY_INTERFACE, device=way.devices[0])]
+    else:
+        mine = [interfaces[name] for name in connection.interfaces]
+    for interface in mine:
+        if interface.device in way.devices:
+            return _chosen(holding(interface, connection.ip_version, network, vips, situation), way.looked_at)
+    which = "none of which is one" if len(way.devices) > 1 else "which is none"
+    return Choice(None, way.reason, f"{way.looked_at}, {which} of {', '.join(connection.interfaces)}")
 
 
 def holding(
@@ -119,67 +135,32 @@ def living(
     interfaces: Mapping[str, Interface],
     network: Network,
     situation: Situation = ALONE,
+    path: PathFact = NO_PATH,
 ) -> Holding | None:
     """How *address* is held, if *connection* may run from it and the way out behind it works, be it the best or not.
 
-    So what runs from there may go on until something better is up. Where the default route chooses, a way out works
-    only while a live default route leaves by it: without one, its packets go elsewhere or nowhere.
+    So what runs from there may go on until something better is up. Where a route chooses, a way out works only while a
+    live default route, or the route to the endpoint, leaves by it: without one, its packets go elsewhere or nowhere.
+    While no route has ever been told, the address alone says so.
     """
     vips = frozenset(vip for interface in interfaces.values() for vip in interface.vips)
-    everywhere = connection.interfaces == (ANY_INTERFACE,)
-    if everywhere:
+    if connection.interfaces == (ANY_INTERFACE,):
         mine = [Interface(name=ANY_INTERFACE, device=held.device) for held in network.addresses.get(address, ())]
     else:
         mine = [interfaces[name] for name in connection.interfaces]
-    routed = {route.device for route in _live_defaults(network, connection.ip_version)}
+    if by_route(connection) and way_out(connection, network, path).known:
+        devices = passable(connection, network, path)
+        mine = [interface for interface in mine if interface.device in devices]
     for interface in mine:
-        if interface.device in routed or not (everywhere or len(mine) > 1):
-            held = holding(interface, connection.ip_version, network, vips, situation, only=address)
-            if held.rightful is not None:
-                return held
+        held = holding(interface, connection.ip_version, network, vips, situation, only=address)
+        if held.rightful is not None:
+            return held
     return None
-
-
-def best_defaults(network: Network, family: int) -> tuple[DefaultRoute, ...]:
-    """The live default route of *family* that chooses a way out, hop by hop: several where it is shared (ECMP)."""
-    live = _live_defaults(network, family)
-    return tuple(route for route in live if route.metric == live[0].metric)
-
-
-def _live_defaults(network: Network, family: int) -> list[DefaultRoute]:
-    """In the order of preference; tunnel devices never count."""
-    return [
-        route
-        for route in network.defaults
-        if route.family == family and route.alive and not is_tunnel(route.device, network)
-    ]
 
 
 def _chosen(held: Holding, looked_at: str = "") -> Choice:
     detail = f"{held.detail}; {looked_at}" if looked_at else held.detail
     return Choice(held.rightful, held.reason, detail, held.look_again_at, held.two_masters)
-
-
-def _by_default_route(
-    connection: Connection,
-    interfaces: list[Interface] | None,
-    network: Network,
-    vips: frozenset[IPAddress],
-    situation: Situation,
-) -> Choice:
-    family = connection.ip_version
-    routes = best_defaults(network, family)
-    if not routes:
-        return Choice(None, Reason.NO_DEFAULT_ROUTE, f"there is no live IPv{family} default route")
-    devices = tuple(dict.fromkeys(route.device for route in routes))
-    looked_at = f"the IPv{family} default route leaves by {' and '.join(devices)} (metric {routes[0].metric})"
-    if interfaces is None:
-        interfaces = [Interface(name=ANY_INTERFACE, device=devices[0])]
-    for interface in interfaces:
-        if interface.device in devices:
-            return _chosen(holding(interface, family, network, vips, situation), looked_at)
-    which = "none of which is one" if len(devices) > 1 else "which is none"
-    return Choice(None, Reason.NO_DEFAULT_ROUTE, f"{looked_at}, {which} of {', '.join(connection.interfaces)}")
 
 
 def _missing(interface: Interface, declared: list[IPAddress], family: int) -> str:
@@ -216,9 +197,3 @@ def _up(device: str, network: Network) -> bool:
         return False
     # A macvlan can claim to be up while the device below it has lost its carrier.
     return link.parent is None or link.kind != "macvlan" or _up(link.parent, network)
-
-
-def is_tunnel(device: str, network: Network) -> bool:
-    """Whether *device* carries tunnels: IPsec of ours or others, GRE and the like."""
-    link = network.links.get(device)
-    return (link is not None and link.kind in TUNNEL_KINDS) or device.startswith(TUNNEL_NAME_PREFIXES)

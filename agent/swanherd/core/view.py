@@ -8,6 +8,7 @@ from swanherd.core.evidence import Situation
 from swanherd.core.facts import CharonConnection, CharonIdentity, Failure, Known, Network, Unknown, Wire, shape
 from swanherd.core.intent import Connection, Interface, IPAddress
 from swanherd.core.record import Entry
+from swanherd.core.routes import NO_PATH, PathFact
 from swanherd.core.words import Reason, Role
 
 
@@ -84,6 +85,8 @@ class View:
     """The addresses that can be called, in order of preference."""
     unresolved: tuple[str, ...] = ()
     """Names among the endpoints that have no address now."""
+    path: PathFact = NO_PATH
+    """The kernel's route to the endpoint that is called first, where the settings ask for it."""
     answering: frozenset[IPAddress] = frozenset()
     """Addresses of the first endpoint that answer probes."""
     lane: LaneFacts = field(default_factory=LaneFacts)

@@ -86,6 +86,8 @@ class Reason(StrEnum):
     """The interface's device does not exist."""
     NO_DEFAULT_ROUTE = "no-default-route"
     """Several interfaces, and no live default route leaves through one of them that is held."""
+    NO_ROUTE = "no-route"
+    """Several interfaces, and the kernel's route to the endpoint leaves by none of them (``source_by``)."""
     ANOTHER_MASTER = "another-master"
     """The address is here, but another router has taken it over: its adverts are heard, ours are not."""
     KEEPALIVED_GONE = "keepalived-gone"

@@ -17,6 +17,7 @@ from swanherd.core.facts import (
     Network,
     Opening,
     Pair,
+    Path,
     Unknown,
     Wire,
 )
@@ -30,6 +31,22 @@ class NetworkFacts(Protocol):
     def state(self) -> Known[Network] | Unknown[Network]:
         """What the kernel says now."""
         ...
+
+
+class PathFacts(Protocol):
+    """The kernel's routes to single addresses."""
+
+    def path(self, to: IPAddress, /) -> Known[Path] | Unknown[Path]:
+        """The way to *to* now; that it is another one is told from then on."""
+        ...
+
+
+class NoPaths:
+    """Nobody can be asked for a route."""
+
+    def path(self, _to: IPAddress) -> Known[Path] | Unknown[Path]:
+        """Nobody has ever told."""
+        return Unknown(0.0, "not-read")
 
 
 class FirewallFacts(Protocol):
@@ -249,3 +266,4 @@ class Sources:
     names: NameFacts = field(default_factory=NoNames)
     probes: ProbeFacts = field(default_factory=NoProbes)
     kernel: KernelFacts = field(default_factory=NoKernelIpsec)
+    paths: PathFacts = field(default_factory=NoPaths)

@@ -19,8 +19,10 @@ from swanherd.core.facts import (
     relied_on,
 )
 from swanherd.core.intent import Connection, Intent, IPAddress
+from swanherd.core.moves import endpoint_of
 from swanherd.core.record import Entry, Record
-from swanherd.core.source import ANY_INTERFACE
+from swanherd.core.routes import NO_PATH, PathFact
+from swanherd.core.source import ANY_INTERFACE, by_route
 from swanherd.core.view import LaneFacts, Memory, View
 from swanherd.runtime.dependencies import Dependencies
 from swanherd.runtime.doubts import Doubts
@@ -46,6 +48,8 @@ class Store:
         self._running_now: frozenset[IPAddress] | None = None
         self._vips: frozenset[IPAddress] = frozenset()
         self._named: tuple[Connection, ...] = ()
+        self._paths: dict[str, IPAddress] = {}
+        """By connection: to which endpoint the kernel was asked for the route."""
         self.intent = Intent()
         self.secret_versions: Mapping[str, str] = {}
         self.entries: Mapping[str, Entry] = {}
@@ -77,6 +81,10 @@ class Store:
         """These names mean something else now, or nobody knows any more."""
         self.wire_due = True
         self.due(name for name, each in self.intent.connections.items() if hostnames & set(each.remote))
+
+    def paths_changed(self, endpoints: frozenset[IPAddress]) -> None:
+        """Another way leads to *endpoints* now."""
+        self.due(name for name, endpoint in self._paths.items() if endpoint in endpoints)
 
     def charon_changed(self, names: Iterable[str] | None) -> None:
         """Mark *names*, or all of them."""
@@ -157,6 +165,7 @@ class Store:
         )
         self._digests.clear()
         self._bases.clear()
+        self._paths.clear()
         self._named = tuple(each for each in intent.connections.values() if aims.names(each))
         self._sources.names.watch(
             frozenset((name, each.ip_version) for each in intent.connections.values() for name in aims.names(each))
@@ -224,6 +233,7 @@ class Store:
             basis=(self._basis(declared), *(target.address for target in targets.known)) if declared else (),
             targets=targets.known,
             unresolved=targets.unresolved,
+            path=self._path(connection) if connection is not None else NO_PATH,
             answering=self._sources.probes.answering(name),
             keys=keys,
             stray_keys=keys - self._wanted_keys,
@@ -291,6 +301,14 @@ class Store:
         targets = aims.resolved(declared, self.answers(declared.name))
         aim = aims.aim_of(targets.known, self._sources.charon.connection(declared.name).sas, memory.aim)
         return aims.aimed(declared, targets.known, aim), targets
+
+    def _path(self, connection: Connection) -> PathFact:
+        """The kernel's route to the endpoint that *connection* calls, where it goes by that."""
+        endpoint = endpoint_of(connection)
+        if connection.source_by != "route-to-endpoint" or endpoint is None or not by_route(connection):
+            return NO_PATH
+        self._paths[connection.name] = endpoint
+        return self._sources.paths.path(endpoint)
 
     def _basis(self, declared: Connection) -> str:
         known = self._bases.get(declared.name)

@@ -45,6 +45,7 @@ _STAYS = "what the SA uses stays"
 CONNECTION: Mapping[str, Row] = MappingProxyType(
     {
         "interfaces": Row(RE_ESTABLISH, "the source may change; one added at the end changes nothing"),
+        "source_by": Row(NOTHING, "the other route is looked at at once; the SA moves where that leaves another way"),
         "remote": Row(RE_ESTABLISH, "the endpoint of the SA may have gone; a responder's SA stays"),
         "local_id": Row(RE_ESTABLISH, "the peer knows this end by the old identity"),
         "remote_id": Row(RE_ESTABLISH, "the peer was let in under the old identity"),

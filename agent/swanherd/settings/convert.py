@@ -59,6 +59,7 @@ def _connection(name: str, table: ConnectionTable, certificates: core.Certificat
     return core.Connection(
         name=name,
         interfaces=table.interfaces,
+        source_by=table.source_by,
         remote=table.remote,
         children=tuple(_child(child_name, child, table) for child_name, child in table.children.items()),
         local_id=core.Identity(table.local_id),

@@ -20,6 +20,7 @@ def check_rules(tables: Tables) -> None:
     for name, connection in tables.connections.items():
         key = ("connections", name)
         _interfaces(tables, key, connection)
+        _source_by(tables, key, connection)
         _chain(tables, key, connection)
         _remote(tables, key, connection)
         _peer(tables, key, connection)
@@ -105,6 +106,18 @@ def _interfaces(tables: Tables, key: Key, connection: ConnectionTable) -> None:
             vips = tables.interfaces[name].vips
             if vips and all(ip_address(vip).version != family for vip in vips):
                 tables.add(where, f"interface '{name}' has no IPv{family} VIP, and the tunnel's outside is IPv{family}")
+
+
+def _source_by(tables: Tables, key: Key, connection: ConnectionTable) -> None:
+    if connection.source_by == "default-route":
+        return
+    where = (*key, "source_by")
+    if ANY_REMOTE & set(connection.remote):
+        tables.add(where, "needs an endpoint that is called: there is no route to a peer that can be anywhere")
+    elif len(connection.interfaces) < 2:
+        only = connection.interfaces[0]
+        what = "'any' is what the default route gives" if only == ANY_INTERFACE else f"'{only}' is the only one"
+        tables.add(where, f"says which of several interfaces is used, but {what}")
 
 
 def _chain(tables: Tables, key: Key, connection: ConnectionTable) -> None:

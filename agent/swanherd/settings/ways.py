@@ -1,6 +1,6 @@
 """The part of ``[connections.NAME]`` that says which ways there are: out of this gateway, and in at the peer."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -15,13 +15,25 @@ class WaysFields(Table):
         Names,
         Field(min_length=1),
         About(
-            text="The interfaces it may leave by. Of several, the one that the default route leaves by is used; `any` "
-            "alone: whatever own address (never a VIP) the default route gives.",
+            text="The interfaces it may leave by. Of several, the one that the default route leaves by is used (see "
+            "source_by); `any` alone: whatever own address (never a VIP) the default route gives.",
             example='interfaces = ["wan"]',
             manual="Interfaces",
             strongswan="local_addrs",
         ),
     ]
+    source_by: Annotated[
+        Literal["default-route", "route-to-endpoint"],
+        About(
+            text="Which route says by which of several interfaces it leaves. default-route: the default route of the "
+            "main table. route-to-endpoint: the one that the kernel takes to the endpoint that is called now, by all "
+            "of its rules and tables (policy routing). It is asked without a source, since that is what is sought, "
+            "and without a mark, port or protocol: rules for those have no say.",
+            example='source_by = "default-route"',
+            manual="Interfaces",
+            strongswan="local_addrs = %any",
+        ),
+    ] = "default-route"
     remote: Annotated[
         Endpoints,
         Field(min_length=1),

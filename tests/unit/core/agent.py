@@ -5,14 +5,16 @@ asserted where the step is taken.
 """
 
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 
 from swanherd.core import aims, wire
 from swanherd.core import plan as planning
 from swanherd.core.decide import Decision, decide
-from swanherd.core.facts import Known, Network, Unknown
+from swanherd.core.facts import Known, Network, Path, Unknown
 from swanherd.core.intent import Connection, IPAddress
 from swanherd.core.plan import plan
 from swanherd.core.record import Entry, Record, grown, prints
+from swanherd.core.routes import NO_PATH, PathFact
 from swanherd.core.view import Memory, View
 from swanherd.core.wire import pairs_from
 from swanherd.core.words import Fence
@@ -21,7 +23,7 @@ from tests.unit.core.charon import expected
 from tests.unit.core.lane import Lane
 from tests.unit.core.mirror import Mirror
 from tests.unit.core.rights import right, rights
-from tests.unit.core.settings import INTERFACES, OWN, VERSIONS
+from tests.unit.core.settings import INTERFACES, OWN, PEER, VERSIONS
 from tests.unit.core.world import World
 
 
@@ -34,6 +36,7 @@ class Agent:
     run: int = 1
     stopping: bool = False
     network: Known[Network] | Unknown[Network] = field(default_factory=lambda: Unknown(0.0, "not-read"))
+    path: Known[Path] | Unknown[Path] = field(default_factory=lambda: Unknown(0.0, "not-read"))
     lanes: dict[str, Lane] = field(default_factory=dict)
     memory: dict[str, Memory] = field(default_factory=dict)
     decisions: dict[str, Decision] = field(default_factory=dict)
@@ -43,6 +46,7 @@ class Agent:
     mirror: Mirror = field(init=False)
     entries: dict[str, Entry] = field(init=False)
     _network_at_pass: Network | None = None
+    _path_at_pass: Path | None = None
 
     def __post_init__(self) -> None:
         self.mirror = Mirror(self.world)
@@ -85,10 +89,21 @@ class Agent:
             secret_version=settings.secrets.get(name),
             basis=(declared, targets.known),
             targets=targets.known,
+            path=self.path_to_endpoint(declared),
             lane=replace(lane.facts, busy=lane.busy, open=lane.open),
             displaced_before=self.displaced_before,
             stopping=self.stopping,
         )
+
+    def path_to_endpoint(self, declared: Connection | None) -> PathFact:
+        """The kernel is asked at each look; what it said last is kept."""
+        if declared is None or declared.source_by == "default-route":
+            return NO_PATH
+        if not self.world.mute:
+            self.path = Known(Path(ip_address(PEER), self.world.path, 254), self.world.now)
+        elif isinstance(self.path, Known):
+            self.path = Unknown(self.world.now, "mute", self.path.value)
+        return self.path
 
     def aimed(self, declared: Connection) -> tuple[Connection, aims.Targets]:
         """As the store aims a connection with several endpoints."""
@@ -114,6 +129,7 @@ class Agent:
         self._network_at_pass = network.value if isinstance(network, Known) else network.last
         for name in self.names:
             self._one(name)
+        self._path_at_pass = self.path.value if isinstance(self.path, Known) else self.path.last
 
     def _one(self, name: str) -> None:
         lane = self.lane(name)
@@ -183,10 +199,11 @@ class Agent:
         assert replace(step.connection, remote=()) == replace(declared, remote=()), "settings of yesterday"
         assert set(step.connection.remote) == set(declared.remote), "endpoints of yesterday"
         assert self._network_at_pass is not None
-        assert right(step.connection, self._network_at_pass) is not None, f"{step} without the right"
+        network, path = self._network_at_pass, self._path_at_pass
+        assert right(step.connection, network, path) is not None, f"{step} without the right"
         decided = self.decisions[name].source if not isinstance(step, planning.Load | planning.Initiate) else None
         source = decided or step.source  # type: ignore[union-attr]  # the trap's is the decision's
-        assert source in rights(step.connection, self._network_at_pass), f"{step} from {source}, which is not rightful"
+        assert source in rights(step.connection, network, path), f"{step} from {source}, which is not rightful"
         digest = expected(step.connection, source).digest
         assert digest in self.world.disk.entries[name].digests, f"{step} before the record"
         assert isinstance(self.mirror.state, Known)

@@ -1,15 +1,16 @@
 """What can happen to a gateway, as words; and how long until it rests when nothing happens any more."""
 
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Final
 
-from swanherd.core.facts import Known, Unknown, shape
+from swanherd.core.facts import Known, Path, Unknown, shape
 from swanherd.core.record import Record
 from swanherd.core.words import Fence, Reason, Role, Start
 from tests.unit.core.agent import Agent
 from tests.unit.core.charon import OTHERS, expected
 from tests.unit.core.rights import right
-from tests.unit.core.settings import OWN, VERSIONS, VIP_LTE, VIP_WAN
+from tests.unit.core.settings import OWN, PEER, VERSIONS, VIP_LTE, VIP_WAN
 from tests.unit.core.world import World
 
 NAMES: Final = ("alpha", "beta", "gamma", "delta")
@@ -20,6 +21,9 @@ WORLD_EVENTS: Final = (
     *(f"{what} {where}" for where in HOMES for what in ("link-down", "link-up")),
     "route-wan",
     "route-lte",
+    *(f"path {device}" for device in ("eth0", "eth1", "nowhere")),
+    "mute",
+    "tells",
     "blind",
     "sees",
     "charon-killed",
@@ -100,6 +104,10 @@ class Story:
                 world.defaults = {"eth0": 10, "eth1": 20}
             case "route-lte":
                 world.defaults = {"eth1": 10}
+            case "path":
+                world.path = None if which == "nowhere" else which
+            case "mute" | "tells":
+                world.mute = what == "mute"
             case "blind":
                 world.blind_since = world.now if world.blind_since is None else world.blind_since
             case "sees":
@@ -209,7 +217,7 @@ class Story:
 
     def calm_down(self) -> None:
         """No more faults; what is somebody else's stays as it is."""
-        for event in ("sees", "charon-started", "charon-thawed", "charon-fast", "nft-works", "peer-answers"):
+        for event in ("sees", "tells", "charon-started", "charon-thawed", "charon-fast", "nft-works", "peer-answers"):
             self.happens(event)
         self.world.deliver_all(backwards=True)
         self.agent.displaced_before = None
@@ -241,7 +249,8 @@ class Story:
                 # Who is in neither the settings nor the record is nobody's to decide.
                 assert name not in agent.names or agent.decisions[name].reason is Reason.NAME_TAKEN
                 continue
-            source = right(connection, self.world.network()) if connection is not None else None
+            path = Path(ip_address(PEER), self.world.path)
+            source = right(connection, self.world.network(), path) if connection is not None else None
             if agent.stopping or source is None:
                 self._check_nothing(name)
             else:

@@ -72,5 +72,6 @@ VERSIONS: Final = {
     "untrapped": settings(
         ALPHA, BETA, replace(GAMMA, children=(child("gamma-1", 4, start=Start.RESPOND), child("gamma-2", 5))), DELTA
     ),
+    "policy": settings(ALPHA, replace(BETA, source_by="route-to-endpoint"), GAMMA, DELTA),
     "moved": settings(replace(ALPHA, interfaces=("lte",)), replace(DELTA, interfaces=("wan",))),
 }

@@ -59,6 +59,9 @@ def told(beginning: str, history: list[str]) -> Story:
 @example("half", ["charon-frozen", "settings moved", "step delta", "settings secret", "step delta"])
 @example("master", ["load-all", "settings trap"])
 @example("half", ["charon-killed", "charon-started", "look", "step beta", "settings one", "pass"])
+@example("master", ["settings policy", "work", "path eth1", "work"])
+@example("master", ["settings policy", "mute", "agent-killed", "work", "address-goes wan", "work"])
+@example("master", ["settings policy", "work", "path nowhere", "work", "path eth1"])
 def test_every_interrupted_prefix_converges(beginning: str, history: list[str]) -> None:
     """After any history, without further faults, exactly what is rightfully held runs, and the rest is fenced."""
     story = told(beginning, history)

@@ -47,7 +47,7 @@ def test_every_default_route_and_every_interface_is_told_of() -> None:
     assert "a higher metric" in because(told.routes, "eth0 metric 10")
     assert won(told.sources) == [f"lte {VIP_LTE}"]
     assert "live SA" in because(told.sources, f"lte {VIP_LTE}")
-    assert because(told.sources, f"wan {VIP_WAN}").endswith("the default route leaves by eth1")
+    assert because(told.sources, f"wan {VIP_WAN}").endswith("the IPv4 default route leaves by eth1 (metric 5)")
 
 
 def test_a_source_that_is_kept_for_a_while_says_for_how_long() -> None:

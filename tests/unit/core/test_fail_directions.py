@@ -5,13 +5,24 @@ from dataclasses import replace
 import pytest
 
 from swanherd.core.decide import Goal, decide
-from swanherd.core.facts import NETWORK_HOLD_S, CharonConnection, CharonIdentity, Known, LoadedConfig, Unknown, Wire
+from swanherd.core.facts import (
+    NETWORK_HOLD_S,
+    CharonConnection,
+    CharonIdentity,
+    Known,
+    LoadedConfig,
+    Path,
+    Unknown,
+    Wire,
+)
 from swanherd.core.plan import Initiate, Load, LoadSecret, ReadBack, Terminate, Unload, plan
+from swanherd.core.routes import PathFact
 from swanherd.core.view import LaneFacts, Memory, View
 from swanherd.core.wire import standing, wanted
 from swanherd.core.words import Fence, Reason, Role
-from tests.unit.core.settings import VERSIONS, VIP_WAN
-from tests.unit.core.views import BACKUP, CHARON, LOADED, MASTER, NOTHING, NOW, RUNNING, entry, view
+from tests.unit.core.settings import BETA, VERSIONS, VIP_LTE, VIP_WAN
+from tests.unit.core.test_moves import NEW, beta, by
+from tests.unit.core.views import BACKUP, CHARON, LOADED, MASTER, NOTHING, NOW, REMOTE, RUNNING, entry, view
 
 HERE = Known(MASTER, 1.0)
 LOST_NOW = Unknown(NOW - 0.1, "overflow", MASTER)
@@ -22,6 +33,15 @@ FROZEN: Unknown[CharonIdentity] = Unknown(NOW - 1, "frozen")
 NO_TABLE: Known[Wire | None] = Known(None, 1.0)
 NO_NFT: Unknown[Wire | None] = Unknown(NOW - 1, "nft is not usable")
 FOREIGN = CharonConnection(config=LoadedConfig("alpha", "theirs.?", VIP_WAN))
+
+NEVER_TOLD: Unknown[Path] = Unknown(NOW - 1, "mute")
+
+
+def routed(path: PathFact) -> View:
+    """BETA, whose route to the endpoint chooses, up by its second interface."""
+    seen = beta(by(("eth0", 10)), NEW, loaded=VIP_LTE)
+    return replace(seen, connection=replace(BETA, source_by="route-to-endpoint"), path=path)
+
 
 ROWS: dict[str, tuple[View, Role, Goal, Reason, Fence]] = {
     "netlink lost, active: hold": (
@@ -36,6 +56,15 @@ ROWS: dict[str, tuple[View, Role, Goal, Reason, Fence]] = {
     "netlink not read yet: touch nothing": (
         view(network=Unknown(0.0, "not-read"), here=RUNNING),
         Role.STANDBY, Goal.HOLD, Reason.STARTING, Fence.NOT_NEEDED,
+    ),
+    "the kernel tells no route, active: what it told last decides": (
+        routed(Unknown(NOW - 100, "mute", Path(REMOTE, "eth1"))), Role.ACTIVE, Goal.RUN, Reason.UP, Fence.NOT_NEEDED,
+    ),
+    "the kernel has never told a route, active: stay": (
+        routed(NEVER_TOLD), Role.ACTIVE, Goal.RUN, Reason.UP, Fence.NOT_NEEDED,
+    ),
+    "the kernel has never told a route, nothing runs: stay": (
+        replace(routed(NEVER_TOLD), here=NOTHING), Role.STANDBY, Goal.RELEASE, Reason.STARTING, Fence.FENCED,
     ),
     "charon gone, active: nothing to hold": (
         view(network=HERE, charon=GONE, here=CharonConnection()),

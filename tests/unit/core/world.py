@@ -26,6 +26,10 @@ class World:
     links: dict[str, bool] = field(default_factory=lambda: {"eth0": True, "eth1": True, "eth2": True})
     defaults: dict[str, int] = field(default_factory=lambda: {"eth0": 10, "eth1": 20})
     """Device to metric."""
+    path: str | None = "eth0"
+    """The device by which the kernel would send to BETA's endpoint."""
+    mute: bool = False
+    """The kernel tells no route when it is asked for one."""
     blind_since: float | None = None
     """Since when the kernel's network cannot be read."""
     charon: Charon | None = None

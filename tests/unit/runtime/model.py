@@ -12,6 +12,7 @@ from swanherd.core.facts import (
     Known,
     LoadedConfig,
     Network,
+    Path,
     Unknown,
     Wire,
 )
@@ -24,6 +25,17 @@ class ModelNetwork:
     """The kernel's facts."""
 
     state: Known[Network] | Unknown[Network] = field(default_factory=lambda: Unknown(0.0, "not-read"))
+
+
+@dataclass(slots=True)
+class ModelPaths:
+    """The kernel's routes to single addresses: all of them leave by one device."""
+
+    state: Known[Path] | Unknown[Path] = field(default_factory=lambda: Unknown(0.0, "not-read"))
+
+    def path(self, _to: IPAddress) -> Known[Path] | Unknown[Path]:
+        """That one."""
+        return self.state
 
 
 @dataclass(slots=True)

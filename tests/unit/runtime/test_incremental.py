@@ -19,6 +19,7 @@ from swanherd.core.facts import (
     Link,
     Network,
     NetworkChange,
+    Path,
     Unknown,
 )
 from swanherd.core.intent import Connection, Intent, Interface, IPAddress
@@ -29,14 +30,15 @@ from swanherd.runtime.sources import Sources
 from swanherd.runtime.stall import StallWatch
 from swanherd.runtime.store import Store
 from tests.unit.core.charon import expected
-from tests.unit.core.settings import ALPHA, BETA, DELTA, GAMMA, INTERFACES, OWN, VIP_LTE, VIP_WAN
-from tests.unit.runtime.model import ModelCharon, ModelFirewall, ModelNetwork
+from tests.unit.core.settings import ALPHA, BETA, DELTA, GAMMA, INTERFACES, OWN, PEER, VIP_LTE, VIP_WAN
+from tests.unit.runtime.model import ModelCharon, ModelFirewall, ModelNetwork, ModelPaths
 
 NOW: Final = 100.0
 ANYWHERE: Final = replace(BETA, name="epsilon", interfaces=("any",))
 DUAL: Final = Interface("dual", "eth0", (ip_address("192.0.2.11"), ip_address("2001:db8::11")))
 SIX: Final = replace(ALPHA, name="zeta", interfaces=("dual",), ip_version=6, remote=("2001:db8::20",))
-CONNECTIONS: Final = (ALPHA, BETA, GAMMA, DELTA, ANYWHERE, SIX)
+POLICY: Final = replace(BETA, name="eta", source_by="route-to-endpoint")
+CONNECTIONS: Final = (ALPHA, BETA, GAMMA, DELTA, ANYWHERE, SIX, POLICY)
 PLACES: Final[tuple[tuple[IPAddress, str], ...]] = (
     (VIP_WAN, "eth0"),
     (VIP_WAN, "vrrp.51"),
@@ -55,6 +57,14 @@ def _intent(names: frozenset[str]) -> Intent:
     return Intent(interfaces, {known.name: known for known in CONNECTIONS if known.name in names})
 
 
+def _path(number: int) -> Known[Path] | Unknown[Path]:
+    """What the kernel says of the route to the peer."""
+    if number % 4 == 3:
+        return Unknown(NOW, "mute")
+    ways = (*DEVICES, None)
+    return Known(Path(ip_address(PEER), ways[number % len(ways)]), NOW)
+
+
 @dataclass(slots=True)
 class Gateway:
     """A store, and what the loop would remember of its last decision about each name."""
@@ -62,6 +72,7 @@ class Gateway:
     network: ModelNetwork = field(default_factory=ModelNetwork)
     charon: ModelCharon = field(default_factory=ModelCharon)
     firewall: ModelFirewall = field(default_factory=ModelFirewall)
+    paths: ModelPaths = field(default_factory=ModelPaths)
     addresses: dict[tuple[IPAddress, str], bool] = field(default_factory=dict)
     links: dict[str, bool] = field(default_factory=lambda: dict.fromkeys(DEVICES, True))
     routes: set[tuple[str, int]] = field(default_factory=lambda: {("eth0", 10)})
@@ -71,7 +82,8 @@ class Gateway:
 
     def __post_init__(self) -> None:
         self.store = Store(
-            Sources(self.network, self.charon, self.firewall), StallWatch(now=NOW, on_stall=lambda _: None)
+            Sources(self.network, self.charon, self.firewall, paths=self.paths),
+            StallWatch(now=NOW, on_stall=lambda _: None),
         )
         self._read()
         self.settings(frozenset(connection.name for connection in CONNECTIONS))
@@ -101,6 +113,9 @@ class Gateway:
             case "route":
                 self.routes ^= {ROUTES[number % len(ROUTES)]}
                 self._read(NetworkChange(defaults=True))
+            case "path":
+                self.paths.state = _path(number)
+                self.store.paths_changed(frozenset({ip_address(PEER)}))
             case "blind":
                 self.network.state = Unknown(NOW - 10, "lost", self._network())
                 self.store.network_changed(NetworkChange(everything=True))
@@ -178,9 +193,10 @@ class Gateway:
 
 
 KINDS: Final = (
-    "address", "address", "tentative", "link", "route", "blind", "charon", "loaded", "wire", "settings", "record",
+    "address", "address", "tentative", "link", "route", "path", "blind", "charon", "loaded", "wire", "settings",
+    "record",
 )  # fmt: skip
-events = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 63)), max_size=12)
+events = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 127)), max_size=12)
 
 
 @settings(max_examples=300, deadline=None, database=None, derandomize=True)
@@ -188,6 +204,7 @@ events = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 63)), max_siz
 @example([("address", 4)])
 @example([("address", 1), ("link", 3)])
 @example([("address", 5)])
+@example([("address", 0), ("address", 3), ("path", 0), ("path", 1)])
 @example([("record", 2), ("wire", 1), ("address", 2)])
 def test_incremental_passes_equal_a_full_one(history: list[tuple[str, int]]) -> None:
     """After each event, what was not due would be decided as it was."""

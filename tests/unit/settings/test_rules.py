@@ -81,6 +81,9 @@ CASES = {
     ),
     "hostname without identity": Case(f"{REMOTE}\n{IDS}", 'remote = ["peer.example"]\n', f"{BRANCH}.remote_id", "is required where an endpoint is a hostname"),
     "hostname with any identity": Case(f"{REMOTE}\n{IDS}", 'remote = ["peer.example"]\nremote_id = "any"\n', f"{BRANCH}.remote_id", "anybody could call"),
+    "nothing to choose": add('source_by = "route-to-endpoint"', f"{BRANCH}.source_by", "'wan' is the only one"),
+    "any by the route to the endpoint": Case('interfaces = ["wan"]', 'interfaces = ["any"]\nsource_by = "route-to-endpoint"', f"{BRANCH}.source_by", "'any' is what the default route gives"),
+    "no endpoint to route to": Case(f"{REMOTE}\n{IDS}", 'source_by = "route-to-endpoint"\nremote = ["0.0.0.0"]\nstart = "responder-only"\nremote_id = "x"\n', f"{BRANCH}.source_by", "needs an endpoint that is called"),
     "nothing to prefer": add("prefer_first = true", f"{BRANCH}.prefer_first", "no other one to call"),
     "any and another interface": Case('interfaces = ["wan"]', 'interfaces = ["wan", "any"]', f"{BRANCH}.interfaces[1]", "'any' is every interface already"),
     "any beside another": Case(

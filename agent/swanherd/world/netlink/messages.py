@@ -29,7 +29,8 @@ RTM_GETROUTE: Final = 26
 
 RT_TABLE_MAIN: Final = 254
 
-_NLM_F_REQUEST_DUMP: Final = 0x1 | 0x300
+_NLM_F_REQUEST: Final = 0x1
+_NLM_F_REQUEST_DUMP: Final = _NLM_F_REQUEST | 0x300
 _AF_UNSPEC: Final = 0
 _AF_INET: Final = 2
 _AF_INET6: Final = 10
@@ -49,8 +50,10 @@ _IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO, _IFA_FLAGS = 1, 2, 6, 8
 _IFA_F_DADFAILED = 0x08
 _IFA_F_TENTATIVE = 0x40
 
-_RTA_OIF, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_MULTIPATH, _RTA_TABLE = 4, 6, 7, 9, 15
-_RTM_F_CLONED = 0x200
+_RTA_DST, _RTA_OIF, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_MULTIPATH, _RTA_TABLE, _RTA_UID = 1, 4, 6, 7, 9, 15, 25
+_RTM_F_CLONED, _RTM_F_LOOKUP_TABLE = 0x200, 0x1000
+_ROOT_UID = 0
+"""Whose packets charon's are; rules can tell users apart (``uidrange``), and the agent is another one."""
 _RTN_UNICAST = 1
 _RTN_REJECTS = frozenset({6, 7, 8})
 """Blackhole, unreachable, prohibit."""
@@ -111,6 +114,14 @@ class RouteMessage(NamedTuple):
     """Its preferred source address, packed; empty for none."""
 
 
+class PathMessage(NamedTuple):
+    """The answer to one `path_request`: by which device, if by any."""
+
+    ifindex: int | None
+    """None: by none."""
+    table: int
+
+
 Message = LinkMessage | AddressMessage | RouteMessage
 
 
@@ -162,6 +173,32 @@ def dump_request(kind: int, sequence: int) -> bytes:
     else:
         body = _ROUTE.pack(_AF_UNSPEC, 0, 0, 0, RT_TABLE_MAIN, 0, 0, 0, 0)
     return _HEADER.pack(_HEADER.size + len(body), kind, _NLM_F_REQUEST_DUMP, sequence, 0) + body
+
+
+def path_request(packed: bytes, sequence: int) -> bytes:
+    """The request for the route to one address, as a packet of charon's without mark and source would take it."""
+    family = _AF_INET if len(packed) == _ADDRESS_BYTES[_AF_INET] else _AF_INET6
+    body = (
+        _ROUTE.pack(family, len(packed) * 8, 0, 0, 0, 0, 0, 0, _RTM_F_LOOKUP_TABLE)
+        + _ATTRIBUTE.pack(_ATTRIBUTE.size + len(packed), _RTA_DST)
+        + packed
+        + _ATTRIBUTE.pack(_ATTRIBUTE.size + _U32.size, _RTA_UID)
+        + _U32.pack(_ROOT_UID)
+    )
+    return _HEADER.pack(_HEADER.size + len(body), RTM_GETROUTE, _NLM_F_REQUEST, sequence, 0) + body
+
+
+def path_of(part: Part, datagram: bytes) -> PathMessage:
+    """What the answer says. ValueError where it cannot be read."""
+    try:
+        _, _, _, _, table, _, _, _, _ = _ROUTE.unpack_from(datagram, part.start)
+        found = _attributes(datagram, part.start + _ROUTE.size, part.end)
+        if _RTA_TABLE in found:
+            (table,) = _U32.unpack(found[_RTA_TABLE])
+        ifindex = _U32.unpack(found[_RTA_OIF])[0] if _RTA_OIF in found else None
+    except (struct.error, IndexError) as error:
+        raise ValueError("netlink answer about a route is cut short") from error
+    return PathMessage(ifindex, table)
 
 
 def _attributes(data: bytes, at: int, end: int) -> dict[int, bytes]:

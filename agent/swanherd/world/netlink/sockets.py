@@ -40,6 +40,12 @@ DUMP_TIMEOUT_S: Final = 5.0
 _GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
 """RTMGRP_LINK, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE."""
 
+_PATH_GROUPS: Final = 0x40 | 0x80 | 0x400 | 1 << 18 | 1 << 31
+"""RTNLGRP_IPV4_ROUTE, IPV4_RULE, IPV6_ROUTE, IPV6_RULE and NEXTHOP as bits."""
+
+HINT_BUFFER_BYTES: Final = 4096
+"""A few events: one is as good as a thousand."""
+
 _SOL_NETLINK, _NETLINK_GET_STRICT_CHK = 270, 12
 _SO_ATTACH_FILTER, _SO_RCVBUFFORCE = 26, 33
 _SEQUENCE = 1
@@ -70,6 +76,33 @@ def open_events(receive_buffer_bytes: int) -> socket.socket:
         events.close()
         raise
     return events
+
+
+def open_hints() -> socket.socket:
+    """A non-blocking socket on which something comes when a route, rule or nexthop of whatever table changes.
+
+    It is small on purpose, and may overflow: then a routing daemon moves a million routes, and it is heard that they
+    move. OSError where there is none to be had.
+    """
+    hints = _open()
+    try:
+        hints.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, HINT_BUFFER_BYTES)
+        hints.bind((0, _PATH_GROUPS))
+    except BaseException:
+        hints.close()
+        raise
+    return hints
+
+
+def open_questions() -> socket.socket:
+    """A non-blocking socket for single questions, which the kernel answers while they are sent."""
+    questions = _open()
+    try:
+        questions.bind((0, 0))
+    except BaseException:
+        questions.close()
+        raise
+    return questions
 
 
 async def dump(kind: int) -> Reading:
