@@ -15,7 +15,7 @@ from tests.lab.pair import Pair
 from tests.lab.peer import SECRET, as_seen_by_peer, gateway_tunnel
 from tests.lab.runner import Agent
 from tests.lab.told import Told
-from tests.lab.topology import place
+from tests.lab.topology import NETS, place
 
 EXAMPLES: Final = Path(__file__).resolve().parents[2] / "docs" / "examples"
 NAME: Final = "branch"
@@ -28,11 +28,11 @@ BOTH: Final = Vrrp(instances=(WAN, WAN_2, LAN))
 """All VIPs move together: one sync group."""
 
 
-def peer_end(**changes: str) -> Tunnel:
+def peer_end(*, options: Mapping[str, str] | None = None, **changes: str) -> Tunnel:
     """The peer's side of the examples' connection; it answers at every address of its own."""
     return replace(
         as_seen_by_peer(gateway_tunnel()),
-        options={"dpd_delay": "1s"},
+        options=options or {"dpd_delay": "1s"},
         **{"local_addrs": "%any", **changes},  # type: ignore[arg-type]
     )
 
@@ -65,7 +65,7 @@ def uplink_pair(
         for host in (pair.a, pair.peer):
             host.charon.options |= charon or {}
         for address in (*FAR_PEER.values(), *peer_addresses):
-            lab.peer.run("ip", "address", "add", address, "dev", "lo", *(("nodad",) if ":" in address else ()))
+            lab.peer.run("ip", "address", "add", address, "dev", _device(address), *_nodad(address))
         pair.peer.charon.start()
         pair.peer.load(peer_end())
         prepare(pair)
@@ -75,6 +75,15 @@ def uplink_pair(
             pair.wait_for_master(pair.a)
         pair.wait_for_traffic()
         yield pair
+
+
+def _device(address: str) -> str:
+    """Where the peer has an address of its own. Neighbours are answered for an IPv6 address by its device alone."""
+    return next((net for net in ("wan1", "wan2") if ":" in address and address.startswith(NETS[net][1])), "lo")
+
+
+def _nodad(address: str) -> tuple[str, ...]:
+    return ("nodad",) if ":" in address else ()
 
 
 def set_default(host: Host, net: str, *, metric: int, family: int = 4) -> None:
@@ -92,8 +101,9 @@ def drop_default(host: Host, net: str, *, metric: int, family: int = 4) -> None:
 @contextmanager
 def silent(pair: Pair, *addresses: str) -> Iterator[None]:
     """Nothing gets to these addresses of the peer, and nothing comes from them."""
-    rules = "".join(f"ip daddr {address} drop; " for address in addresses)
-    back = "".join(f"ip saddr {address} drop; " for address in addresses)
+    families = {address: "ip6" if ":" in address else "ip" for address in addresses}
+    rules = "".join(f"{family} daddr {address} drop; " for address, family in families.items())
+    back = "".join(f"{family} saddr {address} drop; " for address, family in families.items())
     table = (
         f"table inet dead {{\nchain i {{ type filter hook input priority -10; {rules} }}\n"
         f"chain o {{ type filter hook output priority -10; {back} }}\n}}\n"

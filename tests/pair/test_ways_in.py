@@ -12,6 +12,7 @@ import pytest
 
 from tests.lab.observe import Observer
 from tests.lab.pair import Pair
+from tests.lab.topology import place, vip
 from tests.lab.uplinks import FIRST, NAME, SECOND, peer_end, silent, uplink_pair, verdict, wait_for_endpoint
 
 FAST: Final = {"retransmit_timeout": "0.5", "retransmit_base": "1", "retransmit_tries": "3"}
@@ -31,13 +32,13 @@ def pair() -> Iterator[Pair]:
 
 
 @contextmanager
-def at_first(pair: Pair) -> Iterator[Observer]:
+def at_first(pair: Pair, first: str = FIRST) -> Iterator[Observer]:
     """An observer of a pair that is up to the first endpoint; afterwards it is again, by itself."""
     with Observer(pair.lab) as seen:
-        wait_for_endpoint(pair, seen, FIRST)
+        wait_for_endpoint(pair, seen, first)
         yield seen
     with Observer(pair.lab) as seen:
-        wait_for_endpoint(pair, seen, FIRST)
+        wait_for_endpoint(pair, seen, first)
 
 
 def test_dead_later_and_back_again(pair: Pair) -> None:
@@ -94,3 +95,26 @@ def test_refusing(pair: Pair) -> None:
         wait_for_endpoint(pair, seen, SECOND)
         assert verdict(seen, "the endpoint in use refuses", since="refuses").outage_ms < 3000
         pair.peer.load(peer_end())
+
+
+FIRST_6, SECOND_6 = place("wan1", 20, 6), place("wan1", 21, 6)
+SIX: Final = {vip("wan1"): vip("wan1", 6), FIRST: FIRST_6, SECOND: SECOND_6}
+"""The addresses of ``two-endpoints.toml``, as IPv6."""
+
+
+def test_ipv6_endpoints_alike() -> None:
+    """IPv6 outside: the endpoint in use dies, the next one is called; it lives again, and the tunnel returns.
+
+    Broken by: a ``Prober`` that speaks IPv4 only (it never returns).
+    """
+    with (
+        uplink_pair("two-endpoints.toml", more=MORE, charon=FAST, peer_addresses=(SECOND_6,), changes=SIX) as pair,
+        at_first(pair, FIRST_6) as seen,
+    ):
+        with silent(pair, FIRST_6):
+            seen.mark("dead")
+            wait_for_endpoint(pair, seen, SECOND_6)
+            verdict(seen, "IPv6: the endpoint in use dies (dead peer detection after 2 s)", since="dead")
+        seen.mark("lives")
+        wait_for_endpoint(pair, seen, FIRST_6)
+        assert verdict(seen, "IPv6: the first endpoint lives again", since="lives").lost <= NEAR

@@ -159,3 +159,44 @@ def test_a_peer_that_moved_may_call_before_dns_tells(named: Named) -> None:
             assert {sa.remote for sa in seen.sas("gw-a")["gw-a"].up} == {SECOND}
             pair.peer.load(peer_end())
         pair.peer.host.run("swanctl", "--terminate", "--ike", "gw", "--force")
+
+
+FIRST_6, SECOND_6 = place("wan1", 20, 6), place("wan1", 21, 6)
+
+
+def test_a_name_with_aaaa_records_moves_alike() -> None:
+    """IPv6 outside, to a name that has an A record too: its AAAA record is called, and moves the tunnel along.
+
+    The old address lives, then one is dead when the record changes. Broken by: ``Resolver`` asking for A whatever the
+    family (``unresolved``).
+    """
+    servers: list[NameServer] = []
+
+    def prepare(pair: Pair) -> None:
+        server = NameServer(pair.peer.host, SERVER)
+        server.say(f"{FIRST} {HOST}", f"{FIRST_6} {HOST}")
+        server.start()
+        server.serve(gateway.host for gateway in pair.gateways)
+        servers.append(server)
+
+    with (
+        uplink_pair(
+            "dyndns-peer.toml",
+            more=f"{MORE}ip_version = 6\n",
+            charon=FAST,
+            peer_addresses=(SECOND_6, SERVER),
+            changes={vip("wan1"): vip("wan1", 6)},
+            prepare=prepare,
+        ) as pair,
+        Observer(pair.lab) as seen,
+    ):
+        wait_for_endpoint(pair, seen, FIRST_6)
+        seen.mark("moves")
+        servers[0].say(f"{SECOND} {HOST}", f"{SECOND_6} {HOST}")
+        wait_for_endpoint(pair, seen, SECOND_6)
+        assert verdict(seen, "IPv6: a name has another address, the old one lives", since="moves").lost <= 4
+        with silent(pair, SECOND_6):
+            seen.mark("dead")
+            servers[0].say(f"{FIRST_6} {HOST}")
+            wait_for_endpoint(pair, seen, FIRST_6)
+            verdict(seen, "IPv6: a name has another address, the old one is dead", since="dead")

@@ -119,6 +119,38 @@ def test_ipv6_outside_moves_alike() -> None:
         drop_default(pair.a.host, "wan2", metric=50, family=6)
 
 
+def test_a_vip_on_one_uplink_and_an_own_address_on_the_other() -> None:
+    """The master leaves from the VIP, or from its own address when the default route is there; the other gateway waits.
+
+    When the master is lost the other one takes over by the VIP. Broken by: ``holding`` that takes any address for that
+    of an interface with VIPs; ``Store._candidates`` without own addresses (nothing can be loaded from one).
+    """
+    mixed = {'vips = ["198.51.100.10"]\n': ""}
+    with (
+        uplink_pair("two-uplinks.toml", more=MORE, vrrp=Vrrp(instances=(WAN, LAN)), changes=mixed) as pair,
+        Observer(pair.lab) as seen,
+    ):
+        own = address("gw-a", "wan2")
+        for metric, gone, come in ((50, vip("wan1"), own), (None, own, vip("wan1"))):
+            wait_for_source(pair, seen, gone)
+            seen.mark("moves")
+            if metric is not None:
+                set_default(pair.a.host, "wan2", metric=metric)
+            else:
+                drop_default(pair.a.host, "wan2", metric=50)
+            wait_for_source(pair, seen, come)
+            verdict(seen, f"from {'the VIP to an own address' if come == own else 'there to the VIP'}", since="moves")
+            seen.wait_through(after=seen.mark("moved"))
+            assert seen_by_peer(seen, "moved") == {come}
+            assert Told(pair.b.agent).connection(NAME)["role"] == "standby"
+        set_default(pair.a.host, "wan2", metric=50)
+        wait_for_source(pair, seen, own)
+        seen.mark("fault")
+        pair.a.power_off()
+        Told(pair.b.agent).wait_for(NAME, reason="up", source=vip("wan1"), within_s=20)
+        seen.wait_through(by="gw-b", after="fault")
+
+
 def test_each_gateway_runs_what_its_vip_brings() -> None:
     """Two VIPs, two masters: each connection runs where its VIP is; one gateway lost: both on the other.
 

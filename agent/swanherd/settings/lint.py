@@ -81,6 +81,14 @@ def _connection(connection: Connection, interfaces: Mapping[str, Interface], say
         )
     if connection.dpd_delay_s == 0:
         yield say((*key, "dpd_delay_s"), "a peer that dies or loses the SA is not noticed")
+    mine = [interfaces[name] for name in connection.interfaces if name in interfaces]
+    own = [interface.name for interface in mine if not interface.vips]
+    if own and len(own) < len(mine):
+        yield say(
+            (*key, "interfaces"),
+            f"{', '.join(own)} has an own address, which each gateway holds, and others have VIPs: where the way out "
+            "of both gateways is there, both run it",
+        )
     if len(connection.interfaces) > 1 and connection.local_id.value is None:
         yield say(
             (*key, "interfaces"),

@@ -56,6 +56,7 @@ ROWS = {
     "weak esp": (CHILD, CHILD.replace(" }", ', proposals = ["3des-sha256"] }'), f"{BRANCH}.children.net.proposals[0]", "3des"),
     "unused interface": (CHILD, CHILD + '\n[interfaces.lan]\ndevice = "lan1"', "interfaces.lan", "no connection uses it"),
     "metrics for all": (CHILD, CHILD + '\n[agent]\nmetrics_listen = "0.0.0.0:9817"', "agent.metrics_listen", "can read"),
+    "a VIP beside an own address": ('interfaces = ["wan"]', 'interfaces = ["wan", "lan"]', f"{BRANCH}.interfaces", "both run it"),
     "leaks past an interface": (
         CHILD,
         CHILD.replace("10.20.0.0/24", "0.0.0.0/0") + '\nxfrm_interface = { name = "ipsec-b", if_id = 7 }',
@@ -82,6 +83,8 @@ def test_warning(folder: Folder, changed: Edit, row: tuple[str, str, str, str]) 
     """One edit of the smallest settings adds one warning at one key."""
     old, new, key, text = row
     changed(old, new)
+    if '"lan"]' in new:
+        folder.write('interfaces.lan.device = "lan1"', name="conf.d/10.toml")
     found = warnings(folder)
     assert set(found) == {VIPS, key}
     assert text in found[key]
