@@ -10,12 +10,13 @@ from typing import Final
 
 import pytest
 
+from tests.lab.charon import Charon
 from tests.lab.observe import Observer
 from tests.lab.observe.packets import IKE_SA_INIT, INFORMATIONAL, Ike
 from tests.lab.pair import Pair
 from tests.lab.told import Told
 from tests.lab.topology import place, vip
-from tests.lab.uplinks import FAR_PEER, NAME, drop_default, set_default, uplink_pair, verdict
+from tests.lab.uplinks import FAR_PEER, NAME, drop_default, peer_end, set_default, uplink_pair, verdict
 
 HOLD_S: Final = 3.0
 """``move_hold_s`` of these tests: long against a move, short against a test."""
@@ -253,3 +254,48 @@ def test_a_rule_for_the_peer_decides() -> None:
         told = Told(pair.a.agent)
         told.wait_for(NAME, role="standby", reason="no-route")
         assert told.connection(NAME)["detail"] == f"there is no route to {FAR}"
+
+
+INIT_CONTACT: Final = "N(INIT_CONTACT)"
+"""What charon's log shows of a first contact."""
+REPLACED: Final = "due to uniqueness policy"
+"""What it says when it takes an older SA of the same identities away by itself."""
+
+
+def said(charon: Charon, since: int) -> str:
+    """What *charon* has written behind the first *since* characters of its log."""
+    return charon.journal()[since:]
+
+
+@pytest.mark.parametrize("unique", ["no", "replace"])
+def test_a_move_is_no_first_contact(unique: str, pair: Pair) -> None:
+    """Both ways live: the new handshake says nothing of a first contact; the peer keeps the old SA until it is told.
+
+    A peer that lets each identity have one SA (``unique = replace``) takes the old one away by itself, when the new one
+    has proved who it is and before its child is there; in a lab without distances that costs no packet either. When the
+    old way is dead, the new handshake is a first contact, so that nothing is left at the peer.
+    Broken by: ``sas.unwanted`` without ``goes_on`` (charon knows no other SA, so it says INITIAL_CONTACT).
+    """
+    gateway, peer = pair.a.charon, pair.peer.charon
+    with at_rest(pair) as seen:
+        pair.peer.load(peer_end(options={"dpd_delay": "1s", "unique": unique}))
+        # charon calls an SA a duplicate only where both were made under the same settings.
+        pair.a.host.run("swanctl", "--terminate", "--ike", NAME, "--force")
+        wait_for_source(pair, seen, "wan1")
+        logs = len(gateway.journal()), len(peer.journal())
+        seen.mark("better")
+        set_default(pair.a.host, "wan2", metric=50)
+        wait_for_source(pair, seen, "wan2")
+        assert verdict(seen, f"a better default route, the peer's unique = {unique}", since="better").lost <= MADE_FIRST
+        assert "generating IKE_AUTH request" in said(gateway, logs[0])
+        assert INIT_CONTACT not in said(gateway, logs[0])
+        assert (REPLACED in said(peer, logs[1])) == (unique == "replace")
+        assert unique == "replace" or made_before_broken(seen, "wan1", "wan2", "better")
+
+        written = len(gateway.journal())
+        for metric in (200, 50):
+            drop_default(pair.a.host, "wan2", metric=metric)
+        wait_for_source(pair, seen, "wan1")
+        assert INIT_CONTACT in said(gateway, written)
+        set_default(pair.a.host, "wan2", metric=200)
+        pair.peer.load(peer_end())
