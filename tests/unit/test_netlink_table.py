@@ -6,7 +6,7 @@ from contextlib import suppress
 from ipaddress import ip_address
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from swanherd.core.facts import NetworkChange
@@ -112,7 +112,12 @@ def as_read(kernel: Table) -> Iterator[LinkMessage | AddressMessage]:
             yield AddressMessage(*key, gone=False, usable=usable, created=created)
 
 
-@given(st.lists(MESSAGES, max_size=30), st.integers(0, 30))
+ON_LAN = address(ifindex=3, created=1)
+TWICE = [WAN, LAN, address(created=1), ON_LAN, address(created=1, gone=True), address(created=1)]
+
+
+@example(messages=TWICE, lost_from=5)
+@given(messages=st.lists(MESSAGES, max_size=30), lost_from=st.integers(0, 30))
 def test_followed_equals_read(messages: list[LinkMessage | AddressMessage], lost_from: int) -> None:
     """Whatever events came, or were lost: a reading corrects the table to what one that only read would hold."""
     kernel = Table()
