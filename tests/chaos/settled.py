@@ -68,8 +68,9 @@ class Settled:
         for gateway in pair.gateways:
             self._wait(lambda at=gateway: _well(at), f"swanherd on {gateway.name} is well")  # type: ignore[misc]  # a bound default
             self._wait(lambda at=gateway: _theirs(at), f"what is not ours is whole on {gateway.name}")  # type: ignore[misc]  # the same
-        if NAME in read_configs(pair.b.host):
-            raise NotWellError("our connection is loaded on the standby")
+        self._wait(
+            lambda: "it is there" if NAME in read_configs(pair.b.host) else "", "our connection is loaded on gw-a alone"
+        )
         self._lossless(seen)
         for gateway in pair.gateways:
             self._no_leak(gateway)
