@@ -6,7 +6,7 @@ from pathlib import Path
 from swanherd.core.intent import Certificates
 from swanherd.settings import certificates, secrets
 from swanherd.settings.credentials import Reading
-from swanherd.settings.notation import identity_kind
+from swanherd.settings.identities import identity_kind
 from swanherd.settings.secrets import Secret
 
 _REQUIRED = {

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from swanherd.settings import notation, proposals
+from swanherd.settings import identities, notation, proposals
 
 
 class Table(BaseModel):
@@ -38,7 +38,7 @@ Selectors = Annotated[tuple[Annotated[str, AfterValidator(notation.selector)], .
 IkeProposals = Annotated[tuple[Annotated[str, AfterValidator(proposals.ike)], ...], _List, AfterValidator(_unique)]
 ChildProposals = Annotated[tuple[Annotated[str, AfterValidator(proposals.child)], ...], _List, AfterValidator(_unique)]
 Paths = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], _List, AfterValidator(_unique)]
-Identity = Annotated[str, AfterValidator(notation.identity)]
+Identity = Annotated[str, AfterValidator(identities.identity)]
 Chain = Annotated[str, AfterValidator(notation.chain)]
 Start = Literal["connect", "on-demand", "responder-only"]
 Lifetime = Annotated[int, Field(ge=5, le=2_592_000)]

@@ -9,8 +9,9 @@ from swanherd.core import leaks
 from swanherd.core.intent import Connection, EvidenceSource, Interface
 from swanherd.core.wire import may_roam
 from swanherd.settings.fragments import Key, dotted
+from swanherd.settings.identities import ANY_IDENTITY
 from swanherd.settings.loading import Settings
-from swanherd.settings.notation import ANY_IDENTITY, ANY_REMOTE, is_loopback
+from swanherd.settings.notation import ANY_REMOTE, is_loopback
 from swanherd.settings.problems import Problem
 from swanherd.settings.proposals import weak
 

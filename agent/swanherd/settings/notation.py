@@ -1,4 +1,4 @@
-"""How values are written: addresses, endpoints, selectors, identities, names.
+"""How values are written: addresses, endpoints, selectors, names.
 
 Each function returns the value in its one normal form or raises ValueError with the rule; a rule may quote the value,
 so no secret comes through here.
@@ -22,10 +22,11 @@ PROTOCOLS = {
 }  # fmt: skip
 """Names of IP protocols that people route through tunnels, by IANA's registry."""
 
+_ICMP = (1, 58)
+
 ANY_INTERFACE = "any"
 """In a connection's interfaces: whatever own address the default route gives. No interface can be called that."""
 
-ANY_IDENTITY = "%any"
 ANY_REMOTE = frozenset({"0.0.0.0", "::"})
 
 _HOSTNAME = re.compile(
@@ -36,11 +37,6 @@ _NFT_NAME = r"[A-Za-z][A-Za-z0-9/\\_.-]{0,127}"
 _CHAIN = re.compile(rf"(?P<family>inet|ip|ip6) +(?P<table>{_NFT_NAME}) +(?P<chain>{_NFT_NAME})")
 OUR_TABLE = "swanherd"
 _PORTS = re.compile(r"(?P<low>\d{1,5})(-(?P<high>\d{1,5}))?|opaque")
-_KINDS = {
-    "ipv4": "ip", "ipv6": "ip", "rfc822": "email", "email": "email", "userfqdn": "email", "fqdn": "fqdn", "dns": "fqdn",
-    "asn1dn": "dn", "keyid": "keyid",
-}  # fmt: skip
-"""Prefixes of identities, and the kind that each stands for."""
 
 
 def is_name(text: str) -> bool:
@@ -137,8 +133,8 @@ def selector(text: str) -> str:
     net = _network(match["net"], text)
     if match["protocol"] is None:
         return net
-    port = match["port"]
-    return f"{net}[{_protocol(match['protocol'])}{f'/{_ports(port)}' if port else ''}]"
+    port, protocol = match["port"], _protocol(match["protocol"])
+    return f"{net}[{protocol}{f'/{_ports(port, protocol)}' if port else ''}]"
 
 
 def _protocol(text: str) -> int:
@@ -148,13 +144,19 @@ def _protocol(text: str) -> int:
     return number
 
 
-def _ports(text: str) -> str:
+def _ports(text: str, protocol: int) -> str:
+    """A port, or a range of them; of ICMP the type in the upper byte, and the code in the lower one (0: any).
+
+    A number below 256 is a type alone, as charon takes it.
+    """
     match = _PORTS.fullmatch(text)
     if match is None or match["low"] is None:
         if text == "opaque":
             return text
         raise ValueError(f"'{text}' is not a port, a range of ports or 'opaque'")
     low, high = int(match["low"]), int(match["high"] or match["low"])
+    if protocol in _ICMP:
+        low, high = (end << 8 if end < 256 else end for end in (low, high))
     if not low <= high < 65536:
         raise ValueError(f"'{text}' is not a range from a lower to a higher port below 65536")
     return str(low) if low == high else f"{low}-{high}"
@@ -166,44 +168,6 @@ def families(selector_text: str) -> frozenset[int]:
     if net == "dynamic":
         return frozenset({4, 6})
     return frozenset({6 if ":" in net else 4})
-
-
-def identity(text: str) -> str:
-    """An IKE identity in strongSwan's notation; ``any`` is ``%any``."""
-    if text in {"any", ANY_IDENTITY}:
-        return ANY_IDENTITY
-    if not text or text != text.strip() or not text.isprintable():
-        raise ValueError("an identity is not empty and has no blank at its ends and no control character")
-    kind, colon, rest = text.partition(":")
-    if colon and kind in _KINDS and not rest:
-        raise ValueError(f"'{text}' names a type of identity, but no identity")
-    return text
-
-
-def identity_kind(text: str) -> tuple[str, str]:
-    """Which kind of identity charon takes *text* for, and what it is without its type.
-
-    The kinds are ``any``, ``ip``, ``fqdn``, ``email``, ``dn`` and ``keyid``; "" is of no kind.
-    """
-    prefix, colon, rest = text.partition(":")
-    if colon and prefix in _KINDS:
-        return _KINDS[prefix], rest
-    match text:
-        case "":
-            kind = ""
-        case "%any":
-            kind = "any"
-        case _ if "=" in text:
-            kind = "dn"
-        case _ if is_address(text):
-            kind = "ip"
-        case _ if text.startswith("@#"):
-            kind = "keyid"
-        case _ if "@" in text[1:]:
-            kind = "email"
-        case _:
-            kind = "keyid" if ":" in text else "fqdn"
-    return kind, text.removeprefix("@").removeprefix("#")
 
 
 def socket_path(text: str) -> str:

@@ -6,8 +6,9 @@ from ipaddress import ip_address
 from swanherd.settings.child import ChildTable
 from swanherd.settings.connection import ConnectionTable
 from swanherd.settings.fragments import Key
+from swanherd.settings.identities import ANY_IDENTITY
 from swanherd.settings.interface import VrrpTable
-from swanherd.settings.notation import ANY_IDENTITY, ANY_INTERFACE, ANY_REMOTE, families, is_address
+from swanherd.settings.notation import ANY_INTERFACE, ANY_REMOTE, families, is_address
 from swanherd.settings.secrets import Secret
 from swanherd.settings.split import names
 from swanherd.settings.validate import Tables

@@ -20,10 +20,3 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Site
 def stage(sites: tuple[Site, Site], tmp_path: Path) -> Stage:
     """The stage, with an empty folder for settings."""
     return Stage(*sites, tmp_path)
-
-
-@pytest.fixture
-def kernel_stage(tmp_path: Path) -> Iterator[Stage]:
-    """A stage whose charons leave ESP and AH to the kernel: they load everything, and nothing comes up."""
-    with two_sites(tmp_path / "sites", userland=False) as both:
-        yield Stage(*both, tmp_path)

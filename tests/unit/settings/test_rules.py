@@ -116,6 +116,19 @@ CASES = {
     "identity blank": Case('"moon.example"', '" moon"', f"{BRANCH}.local_id", "no blank at its ends"),
     "local identity any": Case('"moon.example"', '"any"', f"{BRANCH}.local_id", "cannot be 'any'"),
     "identity type only": Case('"moon.example"', '"keyid:"', f"{BRANCH}.local_id", "no identity"),
+    "identity of other letters": Case('"moon.example"', '"mönch.example"', f"{BRANCH}.local_id", "other characters than ASCII"),
+    "identity of no address": Case('"moon.example"', '"ipv4:moon"', f"{BRANCH}.local_id", "is not an IPv4 address"),
+    "identity of the other family": Case('"moon.example"', '"ipv4:2001:db8::1"', f"{BRANCH}.local_id", "is not an IPv4 address"),
+    "identity of anybody's address": Case('"peer.example"', '"0.0.0.0"', f"{BRANCH}.remote_id", "write 'any'"),
+    "identity of anybody": Case('"peer.example"', '"*"', f"{BRANCH}.remote_id", "write 'any'"),
+    "identity of many": Case('"peer.example"', '"192.0.2.0/24"', f"{BRANCH}.remote_id", "is a network"),
+    "identity of a range": Case('"peer.example"', '"192.0.2.1-192.0.2.9"', f"{BRANCH}.remote_id", "is a network"),
+    "identity of another kind": Case('"peer.example"', '"asn1gn:x"', f"{BRANCH}.remote_id", "cannot be"),
+    "directory name of unknown parts": Case('"moon.example"', '"commonName=moon"', f"{BRANCH}.local_id", "charon knows no 'commonName'"),
+    "directory name of nothing": Case('"moon.example"', '"C=CH, O=, CN=moon"', f"{BRANCH}.local_id", "'O=' is not TYPE=VALUE"),
+    "directory name that is none": Case('"moon.example"', '"asn1dn:moon"', f"{BRANCH}.local_id", "is not TYPE=VALUE"),
+    "key id of half a byte": Case('"moon.example"', '"@#6d6"', f"{BRANCH}.local_id", "two digits a byte"),
+    "name in hexadecimal": Case('"moon.example"', '"fqdn:#6d"', f"{BRANCH}.local_id", "only a key id"),
     "lifetime": add("rekey_s = 1", f"{BRANCH}.rekey_s", "must be at least 5"),
     "number in quotes": add('rekey_s = "3600"', f"{BRANCH}.rekey_s", "must be a whole number"),
     "true is no number": add("priority = true", f"{BRANCH}.priority", "must be a whole number"),
@@ -179,6 +192,7 @@ ALLOWED = {
     "mobike on a vip": ("psk_file =", "mobike = true\npsk_file ="),
     "mobike without a vip": ('vips = ["203.0.113.10"]\n\n[connections.branch]', "[connections.branch]\nmobike = true"),
     "identity kinds": ('"moon.example"', '"keyid:moon"'),
+    "distinguished name with slashes": ('"moon.example"', '"/C=CH/O=Moon, Inc/emailAddress=a@b"'),
     "distinguished name": ('"moon.example"', '"C=CH, O=Moon, CN=moon"'),
     "same identities, other endpoint": (CHILD, f"{CHILD}\n[connections.b]\n{IDS}" + SECOND.replace(".20", ".21")),
     "same endpoint, other identities": (CHILD, f"{CHILD}\n[connections.b]\nlocal_id = 'x'\nremote_id = 'y'\n{SECOND}"),
@@ -197,6 +211,32 @@ def test_protocols_become_numbers(folder: Folder, changed: Callable[[str, str], 
     """A protocol is passed on by its number, since charon knows names from /etc/protocols only."""
     changed("10.10.0.0/24", "10.10.0.0/24[tcp/443-443]")
     assert folder.load().intent.connections["branch"].children[0].local_ts == ("10.10.0.0/24[6/443]",)
+
+
+IDENTITIES = {
+    "ipv4:192.0.2.1": "192.0.2.1",
+    "2001:DB8::1": "2001:db8::1",
+    "asn1dn:C=CH, CN=moon": "C=CH, CN=moon",
+    "keyid:#6d6f": "@#6d6f",
+    "keyid:a=b": "keyid:a=b",
+    "email:moon@example": "email:moon@example",
+}
+
+
+@pytest.mark.parametrize("written", IDENTITIES)
+def test_identities_that_charon_would_misread(
+    folder: Folder, changed: Callable[[str, str], None], written: str
+) -> None:
+    """Of what has a type in front charon takes the letters for bytes: it gets an address or a name without it."""
+    changed("moon.example", written)
+    assert folder.load().intent.connections["branch"].local_id.value == IDENTITIES[written]
+
+
+@pytest.mark.parametrize(("written", "number"), [("8", "2048"), ("769", "769"), ("3-4", "768-1024"), ("0", "0")])
+def test_types_of_icmp(folder: Folder, changed: Callable[[str, str], None], written: str, number: str) -> None:
+    """A number below 256 is a type of ICMP to charon, and so it is to the leak guard: both get type and code in one."""
+    changed("10.10.0.0/24", f"10.10.0.0/24[icmp/{written}]")
+    assert folder.load().intent.connections["branch"].children[0].local_ts == (f"10.10.0.0/24[1/{number}]",)
 
 
 def test_any_is_percent_any(folder: Folder, changed: Callable[[str, str], None]) -> None:

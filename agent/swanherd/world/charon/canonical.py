@@ -22,8 +22,13 @@ from swanherd.world.charon.selectors import canonical as selectors
 _AUTH_CLASS: Final = {"psk": "pre-shared key", "certificate": "public key"}
 """The settings' words for an authentication, as ``list-conns`` shows them."""
 
-_TYPED: Final = re.compile(r"(ipv4|ipv6|rfc822|email|userfqdn|fqdn|dns|asn1dn|keyid):(?!#)")
+_TYPED: Final = re.compile(r"(rfc822|email|userfqdn|fqdn|dns|keyid):")
 """Types that may stand in front of an identity; charon does not show them."""
+
+_ATTRIBUTES: Final = {
+    "EMAIL": "E", "EMAILADDRESS": "E", "EN": "EMPLOYEENUMBER", "UN": "UNSTRUCTUREDNAME", "UA": "UNSTRUCTUREDADDRESS",
+}  # fmt: skip
+"""Parts of a directory's name that can be written in two ways, and which of them charon shows."""
 
 EXPECTED_KEPT: Final = 8192
 """Connections times sources; each costs 0.1 ms to work out and 1 kB to keep."""
@@ -136,10 +141,15 @@ def identity(written: str) -> str:
         return str(address)
     if "=" in written:
         parts = (part.strip().partition("=") for part in re.split(r"[,/]", written) if part.strip())
-        return ", ".join(f"{kind.strip().upper()}={value.strip()}" for kind, _, value in parts)
+        return ", ".join(f"{_attribute(kind)}={value.strip()}" for kind, _, value in parts)
     if written.startswith("@#"):
         return _key_id(written[2:])
     return written.lstrip("@")
+
+
+def _attribute(kind: str) -> str:
+    word = kind.strip().upper()
+    return _ATTRIBUTES.get(word, word)
 
 
 def _key_id(digits: str) -> str:

@@ -14,8 +14,11 @@ KEPT: Final = 4096
 _SELECTOR: Final = re.compile(r"\s*(?P<hosts>[^\[\]]+?)\s*(?:\[(?P<proto>[^/\]]*)(?:/(?P<port>[^\]]*))?\])?\s*")
 _RANGE: Final = re.compile(r"(?P<low>.+?)(?:\.\.|-)(?P<high>.+)")
 """Settings write ``a-b``, charon shows ``a..b``."""
-_ICMP: Final = re.compile(r"(?P<type>\d+)\((?P<code>\d+)\)")
-"""How charon shows the port of ICMP; it keeps both in one number."""
+_ICMP: Final = re.compile(r"(?P<type>\d+)(?:\((?P<code>\d+)\))?")
+"""How charon shows a port of ICMP, which it keeps in one number; the code only where it is one."""
+_ICMP_PROTOCOLS: Final = frozenset({"1", "58"})
+_OPAQUE: Final = "opaque"
+"""Charon takes it in small letters and shows it in capitals."""
 _ANY: Final = frozenset({"", "any", "0", "%any"})
 _PROTOCOLS: Final = {"icmp": "1", "tcp": "6", "udp": "17", "gre": "47", "esp": "50", "ah": "51", "ipv6-icmp": "58"}
 """The usual names, where the host has no ``/etc/protocols``."""
@@ -58,7 +61,7 @@ def _parse(written: str) -> _Selector:
     if match is None:
         return _Selector(hosts=written.strip(), protocol="", port="")
     protocol = _number(match["proto"] or "", names=_PROTOCOLS, lookup=socket.getprotobyname)
-    port = _port(match["port"] or "")
+    port = _port(match["port"] or "", protocol)
     try:
         low, high = _bounds(match["hosts"])
     except ValueError:
@@ -83,10 +86,18 @@ def _bounds(
     return network.network_address, network.broadcast_address
 
 
-def _port(word: str) -> str:
-    if match := _ICMP.fullmatch(word):
-        return str(int(match["type"]) * 256 + int(match["code"]))
+def _port(word: str, protocol: str) -> str:
+    if word.lower() == _OPAQUE:
+        return _OPAQUE
+    if protocol in _ICMP_PROTOCOLS:
+        return _ICMP.sub(_icmp, word)
     return _number(word, names={}, lookup=socket.getservbyname)
+
+
+def _icmp(shown: re.Match[str]) -> str:
+    """The number that is meant: above 255 it is one already, below it is a type."""
+    kind = int(shown["type"])
+    return str(kind if kind > 255 else kind * 256 + int(shown["code"] or 0))
 
 
 def _number(word: str, *, names: dict[str, str], lookup: Callable[[str], int]) -> str:
