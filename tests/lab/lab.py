@@ -92,7 +92,7 @@ class Lab:
         self.has_xfrm = _has_xfrm(self.switch)
         pids = {name: host.pid for name, host in self.hosts.items()}
         # From outside the switch's pid namespace: the kernel reads the pids as the caller counts them.
-        _ip(self.switch.netns, topology.switch_batch(pids))
+        ip_batch(self.switch.netns, topology.switch_batch(pids))
         for host in self.hosts.values():
             self._configure(host)
 
@@ -101,7 +101,7 @@ class Lab:
             host.sysctl("net.ipv4.ip_forward", "1")
             host.sysctl("net.ipv6.conf.all.forwarding", "1")
         for family in (4, 6):
-            _ip(host.netns, topology.host_batch(host.name, family), f"-{family}")
+            ip_batch(host.netns, topology.host_batch(host.name, family), f"-{family}")
         if host is self.peer:
             host.run("nft", "-f", "-", text_in=topology.peer_ruleset(has_xfrm=self.has_xfrm))
 
@@ -129,7 +129,7 @@ class Lab:
             host.launch()
             host.ready()
             moves = "".join(f"link set {net} netns {host.pid}\n" for net in topology.nets_of(host.name))
-            _ip(f"/proc/{os.getpid()}/fd/{held}", moves)
+            ip_batch(f"/proc/{os.getpid()}/fd/{held}", moves)
         finally:
             os.close(held)
         self._configure(host)
@@ -138,7 +138,7 @@ class Lab:
     def _cables(self, host: Host, nets: Iterable[str], state: str) -> None:
         chosen = tuple(nets) or topology.nets_of(host.name)
         lines = (f"link set {topology.port(host.name, net)} {state}\n" for net in chosen)
-        _ip(self.switch.netns, "".join(lines))
+        ip_batch(self.switch.netns, "".join(lines))
 
     def flush_neighbours(self) -> None:
         """Make client and peer ask anew who has the virtual addresses: whoever answers first is believed."""
@@ -151,7 +151,8 @@ class Lab:
         return int(said.split("packets")[1].split()[0])
 
 
-def _ip(netns: str, batch: str, *options: str) -> None:
+def ip_batch(netns: str, batch: str, *options: str) -> None:
+    """Run *batch* by ``ip`` in a network namespace; RuntimeError with what it said where it cannot."""
     done = subprocess.run(
         ["nsenter", f"--net={netns}", "ip", *options, "-batch", "-"],
         input=batch, text=True, capture_output=True, check=False,

@@ -1,0 +1,144 @@
+"""Through a NAT router with the kernel's own IPsec: the NAT is found, whoever is behind it, and then ESP is in UDP.
+
+The same through a failover of a pair is ``tests/pair/test_nat.py``.
+"""
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.component.charon.sites import Site, two_sites
+from tests.component.features.stage import Stage, child_of
+from tests.kernel.test_features import counted
+
+ROUTER: Final = "nat-router"
+OUTSIDE: Final = "10.8.0.254"
+"""The router, as the peer knows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Who is behind the router: what we call, and where the peer is. No two cases share a connection of the NAT's."""
+
+    called: str
+    peer: IPv4Address
+    translated: bool
+    """Whether our address is another one at the peer."""
+
+    @property
+    def forwarded(self) -> bool:
+        """Whether the peer's address is another one here."""
+        return self.called != str(self.peer)
+
+
+CASES: Final = {
+    "pair behind": Case("10.8.0.2", IPv4Address("10.8.0.2"), translated=True),
+    "peer behind": Case("10.9.0.254", IPv4Address("10.8.0.3"), translated=False),
+    "both": Case("10.9.0.253", IPv4Address("10.8.0.4"), translated=True),
+}
+_FORWARD: Final = "ip daddr {} udp dport {{ 500, 4500 }} dnat to {}"
+_TRANSLATED: Final = ", ".join(str(case.peer) for case in CASES.values() if case.translated)
+_CALLED: Final = "\n".join(_FORWARD.format(case.called, case.peer) for case in CASES.values() if case.forwarded)
+RULES: Final = f"""\
+table ip nat {{
+    counter raw {{}}
+    counter in_udp {{}}
+    chain called {{
+        type nat hook prerouting priority dstnat
+        {_CALLED}
+    }}
+    chain leaving {{
+        type nat hook postrouting priority srcnat
+        ip daddr {{ {_TRANSLATED} }} meta l4proto udp masquerade
+    }}
+    chain seen {{
+        type filter hook forward priority 0
+        meta l4proto {{ esp, ah }} counter name raw
+        # Where IKE has four zeros ESP has its SPI; a keepalive has one octet and no zeros either.
+        udp dport 4500 udp length > 12 @th,64,32 != 0 counter name in_udp
+    }}
+}}
+"""
+
+
+def ip(*argv: str) -> None:
+    """``ip`` at the router."""
+    subprocess.run(["ip", "-n", ROUTER, *argv], check=True)
+
+
+def inside(*argv: str, said: str = "") -> str:
+    """What a command at the router prints."""
+    command = ["ip", "netns", "exec", ROUTER, *argv]
+    return subprocess.run(command, input=said, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture(scope="module")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Site]]:
+    """Two charons that leave IPsec to the kernel, with a router between their cables."""
+    with two_sites(tmp_path_factory.mktemp("sites"), userland=False) as (left, right):
+        subprocess.run(["ip", "netns", "add", ROUTER], check=True)
+        left.ip_command("link", "del", "cable")
+        ours = [case.called for case in CASES.values() if case.forwarded]
+        ends = (
+            (left, "inside", [left.ip], ours),
+            (right, "outside", [case.peer for case in CASES.values()], [OUTSIDE]),
+        )
+        for site, end, own, gateways in ends:
+            ip("link", "add", end, "type", "veth", "peer", "name", "cable", "netns", site.netns)
+            ip("link", "set", end, "up")
+            for each in gateways:
+                ip("addr", "add", f"{each}/24", "dev", end)
+            for address in own:
+                site.ip_command("addr", "add", f"{address}/24", "dev", "cable")
+            site.ip_command("link", "set", "cable", "up")
+            site.ip_command("route", "add", "default", "via", gateways[0])
+        inside("sysctl", "-qw", "net.ipv4.ip_forward=1")
+        inside("nft", "-f", "-", said=RULES)
+        try:
+            yield left, right
+        finally:
+            subprocess.run(["ip", "netns", "del", ROUTER], check=True)
+
+
+@pytest.fixture
+def stage(sites: tuple[Site, Site], tmp_path: Path) -> Stage:
+    """The stage, with an empty folder for settings."""
+    return Stage(*sites, tmp_path)
+
+
+def passed(counter: str) -> int:
+    """Packets that the router has counted."""
+    return int(inside("nft", "list", "counter", "ip", "nat", counter).split("packets")[1].split()[0])
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+async def test_found_and_passed(stage: Stage, case: Case) -> None:
+    """With nothing set the NAT is found, whoever is behind it, and ESP goes through it in UDP 4500, both ways.
+
+    Without one ESP is raw: ``test_no_nat`` beside this. Broken by: a router that translates nothing (``RULES`` with
+    accept for masquerade: the peer sees our own address).
+    """
+    settings = stage.settings('local_id = "moon.example"', 'remote_id = "sun.example"', remote=case.called)
+    conf = stage.peer(
+        local_addrs=[str(case.peer)],
+        remote_addrs=["%any"],
+        local={"id": "sun.example"},
+        remote={"id": "moon.example"},
+    )
+    async with stage.theirs(conf) as session, stage.ours(settings) as (agent, connection):
+        shown = await stage.bring_up(agent, connection, session)
+        assert shown["remote-host"].decode() == (OUTSIDE if case.translated else str(stage.left.ip))
+        assert shown.get("nat-remote") == (b"yes" if case.translated else None)
+        assert shown.get("nat-local") == (b"yes" if case.forwarded else None)
+        assert child_of(shown)["encap"] == b"yes"
+        assert [sa.nat for sa in agent.here().sas] == [True]
+        before = passed("in_udp")
+        assert stage.ping(str(stage.left.inner), str(stage.right.inner)) == 3
+        assert counted(session) == 3
+        assert passed("in_udp") - before >= 6
+        assert passed("raw") == 0
