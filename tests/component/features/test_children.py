@@ -19,7 +19,8 @@ PORTS = {
 async def test_protocols_and_ports(stage: Stage, what: str, version: int) -> None:
     """The peer, which would take everything between the hosts, has the protocol and the ports that are set.
 
-    A range of ports is IKEv2's: IKEv1 has one port or all. Broken by: dropping what is in brackets in ``selector``.
+    A range of ports is IKEv2's: IKEv1 has one port or all. Broken by: dropping what is in brackets in ``selector``;
+    where there is an /etc/services, looking up only names of letters in ``_number`` (8080 is http-alt).
     """
     settings = stage.settings(
         f"ike_version = {version}", selectors=(f'["10.1.0.1/32[{what}]"]', f'["10.2.0.1/32[{what}]"]')

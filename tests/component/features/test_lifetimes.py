@@ -11,7 +11,10 @@ from tests.lab.waiting import wait_until
 
 LIFE_S = 5
 """The shortest that the settings take."""
-PINGS = 700
+CHILD_S = LIFE_S + 1
+"""Not at the same moment: where both are due at once, charon 6.0.1 finds no CHILD_SA to rekey while IKEv1 authenticates
+anew, and forgets it until its end."""
+PINGS = 750
 """At 100 a second: for longer than a lifetime with everything around it."""
 
 
@@ -30,7 +33,7 @@ async def test_rekey_under_traffic(stage: Stage, version: int) -> None:
     old ones end in the middle of it).
     """
     lines = (f"ike_version = {version}", f"rekey_s = {LIFE_S}")
-    settings = stage.settings(*lines, child=f"rekey_s = {LIFE_S}")
+    settings = stage.settings(*lines, child=f"rekey_s = {CHILD_S}")
     conf = stage.peer(version=str(version), rekey_time="0", child={"rekey_time": "0", "life_time": "1h"})
     async with stage.theirs(conf) as session, stage.ours(settings) as (agent, connection):
         first = await stage.bring_up(agent, connection, session)

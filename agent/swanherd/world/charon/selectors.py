@@ -19,6 +19,7 @@ _ICMP: Final = re.compile(r"(?P<type>\d+)(?:\((?P<code>\d+)\))?")
 _ICMP_PROTOCOLS: Final = frozenset({"1", "58"})
 _OPAQUE: Final = "opaque"
 """Charon takes it in small letters and shows it in capitals."""
+_NUMBERS: Final = re.compile(r"\d+(-\d+)?")
 _ANY: Final = frozenset({"", "any", "0", "%any"})
 _PROTOCOLS: Final = {"icmp": "1", "tcp": "6", "udp": "17", "gre": "47", "esp": "50", "ah": "51", "ipv6-icmp": "58"}
 """The usual names, where the host has no ``/etc/protocols``."""
@@ -103,7 +104,7 @@ def _icmp(shown: re.Match[str]) -> str:
 def _number(word: str, *, names: dict[str, str], lookup: Callable[[str], int]) -> str:
     if word in _ANY:
         return ""
-    if word in names or not word.isalpha():
+    if word in names or _NUMBERS.fullmatch(word):
         return names.get(word, word)
     try:
         return str(lookup(word))
