@@ -1,4 +1,4 @@
-"""XFRM interfaces in a real kernel: made, kept, adopted, taken away, and never somebody else's."""
+"""XFRM interfaces and GRE devices in a real kernel: made, kept, adopted, taken away, and never somebody else's."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from swanherd.core.links import Link
+from swanherd.core.links import GreLink, Link, XfrmLink
 from swanherd.world.links import ALIAS, DRAFT, Links
 from tests.component.features.stage import Stage, child_of
 from tests.kernel.test_features import counted
@@ -18,13 +18,16 @@ from tests.kernel.test_features import counted
 NETNS: Final = "links-test"
 LINK: Final = Link(
     name="ipsec-test",
-    if_id=42,
+    kind=XfrmLink(42),
     addresses=frozenset({ip_address("169.254.10.1"), ip_address("fd00:9::1")}),
     mtu=1380,
     up=True,
     routes=frozenset({ip_network("10.88.0.0/16"), ip_network("fd00:88::/64")}),
     guarded=frozenset({ip_network("10.88.0.0/16")}),
 )
+
+HERE, THERE, ELSEWHERE = ip_address("203.0.113.10"), ip_address("203.0.113.20"), ip_address("198.51.100.20")
+GRE: Final = replace(LINK, name="gre-test", kind=GreLink(HERE, THERE))
 
 
 def ip(*argv: str, netns: str = NETNS) -> str:
@@ -106,7 +109,7 @@ def test_somebody_elses(netns: str) -> None:
     """A device that is there without our alias is refused and left alone; another one of ours is made all the same."""
     ip("link", "add", "ipsec-test", "type", "xfrm", "if_id", "7")
     before = ip("-d", "link", "show", "ipsec-test")
-    troubles = apply(LINK, replace(LINK, name="ipsec-2", if_id=43, routes=frozenset(), guarded=frozenset()))
+    troubles = apply(LINK, replace(LINK, name="ipsec-2", kind=XfrmLink(43), routes=frozenset(), guarded=frozenset()))
     assert set(troubles) == {"ipsec-test"}
     assert "not swanherd's" in troubles["ipsec-test"]
     assert ip("-d", "link", "show", "ipsec-test") == before
@@ -121,8 +124,57 @@ def test_killed_half_way(netns: str) -> None:
     ip("link", "add", DRAFT, "type", "xfrm", "if_id", "42")
     assert apply(LINK) == {}
     assert DRAFT not in ip("link")
-    assert apply(replace(LINK, if_id=44)) == {}
+    assert apply(replace(LINK, kind=XfrmLink(44))) == {}
     assert "if_id 0x2c" in ip("-d", "link", "show", "ipsec-test")
+    del netns
+
+
+def test_life_of_a_gre_device(netns: str) -> None:
+    """Made between its ends, adopted by another run, led elsewhere without being made anew, and taken away.
+
+    One whose ends are not known now stays as it is, and none is made for it. Broken by: ``_becomes`` without its
+    ``set`` (the old ends stay), or that answers False for other ends (another index); ``_spec_of`` without the TTL.
+    """
+    assert apply(replace(GRE, kind=None)) == {}
+    assert "gre-test" not in ip("link")
+    assert apply(GRE) == {}
+    shown = ip("-d", "link", "show", "gre-test")
+    assert f"gre remote {THERE} local {HERE} ttl 64" in shown
+    assert "mtu 1380" in shown
+    assert ",UP" in shown
+    assert "dev gre-test" in ip("route", "get", "10.88.1.1")
+    index = ip("-o", "link", "show", "gre-test").partition(":")[0]
+
+    assert apply(replace(GRE, kind=GreLink(HERE, ELSEWHERE), up=None)) == {}
+    shown = ip("-d", "-o", "link", "show", "gre-test")
+    assert f"gre remote {ELSEWHERE} local {HERE} ttl 64" in shown
+    assert (shown.partition(":")[0], ",UP" in shown, "mtu 1380" in shown) == (index, True, True)
+    assert apply(replace(GRE, kind=None, up=False, routes=frozenset())) == {}
+    shown = ip("-d", "-o", "link", "show", "gre-test")
+    assert f"gre remote {ELSEWHERE} local {HERE}" in shown
+    assert ",UP" not in shown
+    assert "unreachable 10.88.0.0/16" in ip("route")
+
+    six = GreLink(ip_address("2001:db8::10"), ip_address("2001:db8::20"))
+    assert apply(replace(GRE, kind=six)) == {}
+    assert f"ip6gre remote {six.remote} local {six.local} hoplimit 64 encaplimit none" in ip("-d", "link")
+    assert apply() == {}
+    assert "gre-test" not in ip("link")
+    assert "10.88" not in ip("route")
+    del netns
+
+
+def test_somebody_elses_gre_device(netns: str) -> None:
+    """One of the name, and one with the same ends, are refused and left alone."""
+    ends = ("local", str(HERE), "remote", str(THERE))
+    ip("link", "add", "gre-test", "type", "gre", *ends)
+    before = ip("-d", "link", "show", "gre-test")
+    assert "not swanherd's" in apply(GRE)["gre-test"]
+    assert apply(replace(GRE, name="gre-other"))["gre-other"]
+    assert "gre-other" not in ip("link")
+    assert DRAFT not in ip("link")
+    assert apply() == {}
+    assert ip("-d", "link", "show", "gre-test") == before
     del netns
 
 

@@ -141,6 +141,18 @@ class XfrmInterface:
 
 
 @dataclass(frozen=True, slots=True)
+class GreInterface:
+    """A GRE device of our own between a connection's source and its endpoint; one connection's alone."""
+
+    name: str
+    addresses: tuple[IPAddress, ...] = ()
+    mtu: int | None = None
+    """None: the kernel's."""
+    routes: tuple[IPNetwork, ...] = ()
+    """Networks that are routed into it while the connection runs."""
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """Which part of a split connection a connection is: each has one child, and an IKE_SA of its own."""
 
@@ -198,6 +210,8 @@ class Connection:
     """Which route chooses among several interfaces; charon is told the source alone."""
     firewall_rule: ChainName | None = field(default=None, repr=False)
     """The user's chain in which a rule of ours lets this connection's IPsec in; charon is not told of it."""
+    gre: GreInterface | None = field(default=None, repr=False)
+    """The GRE device whose packets its child protects; charon is not told of it."""
     when_down: Literal["drop", "pass"] = field(default="drop", repr=False)
     """What becomes of the children's traffic while it has no SA; charon is told nothing of it (see ``fingerprint``)."""
 

@@ -2,19 +2,35 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 from swanherd.core.decide import Decision, Goal
-from swanherd.core.intent import Connection, IPAddress, IPNetwork
+from swanherd.core.intent import Connection, GreInterface, Interface, IPAddress, IPNetwork, XfrmInterface
 from swanherd.core.words import Role
 
 
 @dataclass(frozen=True, slots=True)
+class XfrmLink:
+    """What makes a device an XFRM interface."""
+
+    if_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class GreLink:
+    """What makes a device a GRE device: its ends, both of one IP family."""
+
+    local: IPAddress
+    remote: IPAddress
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
-    """An XFRM interface as it should be."""
+    """A device as it should be."""
 
     name: str
-    if_id: int
+    kind: XfrmLink | GreLink | None
+    """None: its ends are not known now. One that is there keeps those that it has, and none is made."""
     addresses: frozenset[IPAddress] = frozenset()
     mtu: int | None = None
     up: bool | None = False
@@ -25,7 +41,9 @@ class Link:
     """Those of them that must never be reached another way: behind the route stands one that refuses."""
 
 
-def wanted(connections: Iterable[Connection], decisions: Mapping[str, Decision]) -> dict[str, Link]:
+def wanted(
+    connections: Iterable[Connection], decisions: Mapping[str, Decision], interfaces: Mapping[str, Interface]
+) -> dict[str, Link]:
     """The devices of *connections*, by name. One that a connection runs through is up.
 
     Where nothing is decided yet, or a decision holds still, a device stays as it is: after a restart of the agent the
@@ -33,21 +51,56 @@ def wanted(connections: Iterable[Connection], decisions: Mapping[str, Decision])
     """
     links: dict[str, Link] = {}
     for connection in connections:
-        if connection.xfrm is None:
-            continue
-        up = _up(decisions.get(connection.name))
-        networks = _networks(connection) if connection.xfrm.install_routes else frozenset[IPNetwork]()
-        link = Link(
-            name=connection.xfrm.name,
-            if_id=connection.xfrm.if_id,
-            addresses=frozenset(connection.xfrm.addresses),
-            mtu=connection.xfrm.mtu,
-            up=up,
-            routes=networks if up else frozenset(),
-            guarded=networks if connection.when_down == "drop" else frozenset(),
-        )
-        links[link.name] = _shared(links[link.name], link) if link.name in links else link
+        decision = decisions.get(connection.name)
+        if connection.xfrm is not None:
+            networks = _networks(connection) if connection.xfrm.install_routes else frozenset[IPNetwork]()
+            link = _link(connection, connection.xfrm, XfrmLink(connection.xfrm.if_id), decision, networks)
+            links[link.name] = _shared(links[link.name], link) if link.name in links else link
+        if connection.gre is not None:
+            ends = _ends(connection, decision, interfaces)
+            link = _link(connection, connection.gre, ends, decision, frozenset(connection.gre.routes))
+            links[link.name] = link
     return links
+
+
+def _link(
+    connection: Connection,
+    device: XfrmInterface | GreInterface,
+    kind: XfrmLink | GreLink | None,
+    decision: Decision | None,
+    networks: frozenset[IPNetwork],
+) -> Link:
+    up = _up(decision)
+    return Link(
+        name=device.name,
+        kind=kind,
+        addresses=frozenset(device.addresses),
+        mtu=device.mtu,
+        up=up,
+        routes=networks if up else frozenset(),
+        guarded=networks if connection.when_down == "drop" else frozenset(),
+    )
+
+
+def _ends(connection: Connection, decision: Decision | None, interfaces: Mapping[str, Interface]) -> GreLink | None:
+    """Where the tunnel runs now; where it does not run here, where it would: the first VIP, the first endpoint."""
+    source = decision.source if decision is not None else None
+    remote = decision.memory.aim if decision is not None and source is not None else None
+    if source is None:
+        known = (interfaces[name] for name in connection.interfaces if name in interfaces)
+        vips = (vip for each in known for vip in each.vips if vip.version == connection.ip_version)
+        source = next(vips, None)
+    if remote is None:
+        remote = _literal(connection.remote[0])
+    return GreLink(source, remote) if source is not None and remote is not None else None
+
+
+def _literal(endpoint: str) -> IPAddress | None:
+    try:
+        address = ip_address(endpoint)
+    except ValueError:
+        return None  # a hostname, which nobody has asked for
+    return None if address.is_unspecified else address
 
 
 def _up(decision: Decision | None) -> bool | None:

@@ -184,14 +184,16 @@ class Loop:
         """Devices of our own are up where a connection runs through them; no lane waits for one."""
         intent = self._store.intent
         if self._through_links[0] is not intent:
-            through = tuple(each for each in intent.connections.values() if each.xfrm is not None)
+            through = tuple(
+                each for each in intent.connections.values() if each.xfrm is not None or each.gre is not None
+            )
             self._through_links = intent, through
         through = self._through_links[1]
         known = {each.name: self._connections.get(each.name) for each in through}
         decisions = {
             name: each.decision for name, each in known.items() if each is not None and each.decision is not None
         }
-        self._link_lane.follow(links.wanted(through, decisions))
+        self._link_lane.follow(links.wanted(through, decisions, intent.interfaces))
 
     def _sweep(self) -> None:
         """After the wire and charon's state, the kernel's: by what was decided just now, without a turn between."""

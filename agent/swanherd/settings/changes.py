@@ -68,6 +68,7 @@ CONNECTION: Mapping[str, Row] = MappingProxyType(
         "move_hold_s": Row(NOTHING, "it says when the next move may be"),
         "if_id": Row(RE_ESTABLISH, "the SA belongs to the other interface", "xfrm_interface.if_id"),
         "xfrm": Row(NOTHING, "the interface is made so; what the SA uses stays", "xfrm_interface"),
+        "gre": Row(NOTHING, "the device is made so; what the SA uses stays", "gre_interface"),
         "part": Row(NOTHING, "its parts are connections of their own, which come and go by name", "split"),
         "priority": Row(NOTHING, "it orders takeovers"),
         "firewall_rule": Row(NOTHING, "it is about what may come in; the firewall follows at once"),

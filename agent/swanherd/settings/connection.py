@@ -14,6 +14,7 @@ from swanherd.settings.fields import (
     Name,
     Start,
 )
+from swanherd.settings.gre import GreInterfaceTable
 from swanherd.settings.ways import WaysFields
 from swanherd.settings.xfrm import XfrmInterfaceTable
 
@@ -87,6 +88,15 @@ class ConnectionTable(AuthenticationFields, WaysFields):
             example='xfrm_interface = { name = "ipsec-branch", if_id = 42 }',
             manual="Interface",
             strongswan="if_id_in, if_id_out",
+        ),
+    ] = None
+    gre_interface: Annotated[
+        GreInterfaceTable | None,
+        About(
+            text="Make a GRE device between this connection's source and the endpoint in force. Transport mode, whose "
+            "one child is for GRE, encrypts what goes through it.",
+            example='gre_interface = { name = "gre-branch", addresses = ["172.31.0.1"] }',
+            manual="GRE over IPSec",
         ),
     ] = None
     proposals: Annotated[

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from types import MappingProxyType
 
 from swanherd.core import intent as core
 from swanherd.core.words import Start
 from swanherd.settings.child import ChildTable
 from swanherd.settings.connection import ConnectionTable
+from swanherd.settings.gre import GreInterfaceTable
 from swanherd.settings.interface import InterfaceTable, VrrpTable
 from swanherd.settings.rules import evidence_of, family_of
 from swanherd.settings.split import part_name
@@ -82,6 +83,7 @@ def _connection(name: str, table: ConnectionTable, certificates: core.Certificat
         move_hold_s=table.move_hold_s,
         if_id=table.xfrm_interface.if_id if table.xfrm_interface else 0,
         xfrm=_xfrm(table.xfrm_interface) if table.xfrm_interface else None,
+        gre=_gre(table.gre_interface) if table.gre_interface else None,
         priority=table.priority,
         firewall_rule=_chain(table.firewall_rule) if table.firewall_rule is not None else None,
         when_down=table.when_down,
@@ -100,6 +102,15 @@ def _xfrm(table: XfrmInterfaceTable) -> core.XfrmInterface:
         addresses=tuple(map(ip_address, table.addresses)),
         mtu=table.mtu,
         install_routes=table.install_routes,
+    )
+
+
+def _gre(table: GreInterfaceTable) -> core.GreInterface:
+    return core.GreInterface(
+        name=table.name,
+        addresses=tuple(map(ip_address, table.addresses)),
+        mtu=table.mtu,
+        routes=tuple(map(ip_network, table.routes)),
     )
 
 

@@ -28,6 +28,7 @@ Names = Annotated[tuple[Name, ...], _List, AfterValidator(_unique)]
 Device = Annotated[str, AfterValidator(notation.device)]
 Vips = Annotated[tuple[Annotated[str, AfterValidator(notation.vip)], ...], _List, AfterValidator(_unique)]
 Addresses = Annotated[tuple[Annotated[str, AfterValidator(notation.address)], ...], _List, AfterValidator(_unique)]
+Networks = Annotated[tuple[Annotated[str, AfterValidator(notation.network)], ...], _List, AfterValidator(_unique)]
 Evidence = Annotated[
     tuple[Literal["dbus", "fifo", "adverts", "process"], ...],
     Field(strict=False, max_length=4),

@@ -12,6 +12,7 @@ from swanherd.settings import fragments, rules
 from swanherd.settings.agent import Options
 from swanherd.settings.convert import to_intent
 from swanherd.settings.fragments import Fragment, Merged
+from swanherd.settings.grecheck import check_gre
 from swanherd.settings.ikev1 import check_ikev1
 from swanherd.settings.mobike import check_mobike
 from swanherd.settings.modes import check_modes
@@ -66,6 +67,7 @@ def tables_of(merged: Merged) -> Tables:
     check_modes(tables)
     check_split(tables)
     check_xfrm(tables)
+    check_gre(tables)
     return tables
 
 

@@ -100,6 +100,14 @@ def endpoint(text: str) -> str:
     return text.lower().removesuffix(".")
 
 
+def network(text: str) -> str:
+    """A network as routes lead to: an address with a prefix, no bit beyond it."""
+    try:
+        return str(ip_network(text))
+    except ValueError:
+        raise ValueError(f"'{text}' is not a network (as 10.60.0.0/16 or 172.31.0.2/32)") from None
+
+
 def is_loopback(text: str) -> bool:
     """Whether *text* is an address of this machine only."""
     return ip_address(text).is_loopback

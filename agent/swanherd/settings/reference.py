@@ -20,6 +20,7 @@ from swanherd.settings.changes import Row
 from swanherd.settings.child import ChildTable
 from swanherd.settings.connection import ConnectionTable
 from swanherd.settings.fields import Table
+from swanherd.settings.gre import GreInterfaceTable
 from swanherd.settings.interface import InterfaceTable, VrrpTable
 from swanherd.settings.schema import schema
 from swanherd.settings.xfrm import XfrmInterfaceTable
@@ -30,6 +31,7 @@ TABLES: Mapping[str, type[Table]] = {
     "[connections.NAME]": ConnectionTable,
     "[connections.NAME.children.NAME]": ChildTable,
     "[connections.NAME.xfrm_interface]": XfrmInterfaceTable,
+    "[connections.NAME.gre_interface]": GreInterfaceTable,
     "[agent]": Options,
 }
 """Every table that a person can write, in the order of the page."""

@@ -17,6 +17,7 @@ from swanherd.settings.connection import ConnectionTable
 from swanherd.settings.document import Document
 from swanherd.settings.fields import Table
 from swanherd.settings.fragments import Key, Merged, dotted
+from swanherd.settings.gre import GreInterfaceTable
 from swanherd.settings.interface import InterfaceTable, VrrpTable
 from swanherd.settings.notation import NAME_RULE, is_name
 from swanherd.settings.problems import Problem
@@ -168,6 +169,8 @@ def _kind_at(kind: type[Table], place: Key) -> type[Table]:
             return VrrpTable
         case ("xfrm_interface",):
             return XfrmInterfaceTable
+        case ("gre_interface",):
+            return GreInterfaceTable
         case _:
             return kind
 

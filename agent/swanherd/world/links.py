@@ -1,4 +1,4 @@
-"""XFRM interfaces in the kernel: made, kept as they should be, and taken away; ours are known by their alias.
+"""XFRM interfaces and GRE devices in the kernel: made, kept as they should be, taken away; ours have our alias.
 
 The only module that knows pyroute2. It waits for the kernel, milliseconds at a time: to be called in a thread.
 """
@@ -14,7 +14,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from swanherd.core.intent import IPNetwork
-from swanherd.core.links import Link
+from swanherd.core.links import GreLink, Link, XfrmLink
 
 ALIAS: Final = "swanherd"
 """The alias of every device of ours."""
@@ -25,6 +25,11 @@ ROUTE_PROTOCOL: Final = 213
 """Of our routes; free in iproute2's table of them."""
 BEHIND: Final = 4_000_000_000
 """The metric of the routes that refuse what must not go another way: worse than any that a person writes."""
+GRE_TTL: Final = 64
+"""Of the packets around: a copy of the inner one would not get far with routing protocols, which send with 1."""
+_NO_LIMIT: Final = 0x1
+"""IP6_TNL_F_IGN_ENCAP_LIMIT. Without it a destination option stands before the GRE, which no policy for GRE matches."""
+_KINDS: Final = frozenset({"xfrm", "gre", "ip6gre"})
 _MAIN: Final = 254
 _UNREACHABLE: Final = "unreachable"
 
@@ -61,9 +66,11 @@ def _one(kernel: Any, link: Link, found: Any) -> None:
         raise NetlinkError(
             17, f"a device of this name is there, and it is not swanherd's ({_kind(found) or 'hardware'})"
         )
-    if found is not None and _if_id(found) != link.if_id:
+    if found is not None and link.kind is not None and not _becomes(kernel, found, link.kind):
         kernel.link("del", index=found["index"])
         found = None
+    if found is None and link.kind is None:
+        return
     index = found["index"] if found is not None else _made(kernel, link)
     if link.mtu is not None and (found is None or found.get_attr("IFLA_MTU") != link.mtu):
         kernel.link("set", index=index, mtu=link.mtu)
@@ -80,10 +87,39 @@ def _one(kernel: Any, link: Link, found: Any) -> None:
         kernel.link("set", index=index, state="up" if link.up else "down")
 
 
+def _becomes(kernel: Any, found: Any, kind: XfrmLink | GreLink) -> bool:
+    """Whether *found* is such a device, or could be made one without taking it away."""
+    if isinstance(kind, XfrmLink):
+        return _kind(found) == "xfrm" and _data(found, "IFLA_XFRM_IF_ID") == kind.if_id
+    if _kind(found) != _gre(kind):
+        return False
+    have = tuple(_data(found, f"IFLA_{_gre(kind).upper()}_{end}") for end in ("LOCAL", "REMOTE"))
+    if have != (str(kind.local), str(kind.remote)):
+        kernel.link("set", index=found["index"], **_spec_of(kind))
+    return True
+
+
+def _spec_of(kind: XfrmLink | GreLink) -> dict[str, Any]:
+    """What the kernel must be told to make such a device."""
+    if isinstance(kind, XfrmLink):
+        return {"kind": "xfrm", "xfrm_if_id": kind.if_id}
+    spec: dict[str, Any] = {"local": str(kind.local), "remote": str(kind.remote), "ttl": GRE_TTL}
+    if kind.local.version == 6:
+        spec["flags"] = _NO_LIMIT
+    return {"kind": _gre(kind), **{f"{_gre(kind)}_{name}": value for name, value in spec.items()}}
+
+
+def _gre(kind: GreLink) -> str:
+    """What such a device is called: by the kernel, and by pyroute2 in the names of its attributes."""
+    return "gre" if kind.local.version == 4 else "ip6gre"
+
+
 def _made(kernel: Any, link: Link) -> int:
     for stale in kernel.link_lookup(ifname=DRAFT):
         kernel.link("del", index=stale)
-    kernel.link("add", ifname=DRAFT, kind="xfrm", xfrm_if_id=link.if_id)
+    if link.kind is None:
+        raise ValueError("a device of nothing that is known")
+    kernel.link("add", ifname=DRAFT, **_spec_of(link.kind))
     (index,) = kernel.link_lookup(ifname=DRAFT)
     kernel.link("set", index=index, IFLA_IFALIAS=ALIAS)
     kernel.link("set", index=index, ifname=link.name)
@@ -129,7 +165,7 @@ def _spec(network: IPNetwork, index: int) -> dict[str, Any]:
 
 
 def _is_ours(link: Any) -> bool:
-    return link.get_attr("IFLA_IFALIAS") == ALIAS and _kind(link) == "xfrm"
+    return link.get_attr("IFLA_IFALIAS") == ALIAS and _kind(link) in _KINDS
 
 
 def _kind(link: Any) -> str | None:
@@ -138,10 +174,9 @@ def _kind(link: Any) -> str | None:
     return kind
 
 
-def _if_id(link: Any) -> int | None:
+def _data(link: Any, attribute: str) -> Any:
     data = link.get_attr("IFLA_LINKINFO").get_attr("IFLA_INFO_DATA")
-    if_id: int | None = data.get_attr("IFLA_XFRM_IF_ID") if data is not None else None
-    return if_id
+    return data.get_attr(attribute) if data is not None else None
 
 
 def _name(link: Any) -> str:

@@ -13,6 +13,11 @@ from tests.component.settings.drawn import CERTIFIED, Raw
 
 PLAIN: Final[Raw] = {"psk_file": "office.psk", "remote_id": "sun.example", "start": "responder-only"}
 """What a rule may demand."""
+TRANSPORT: Final[Raw] = {
+    "mode": "transport",
+    "children": {"gre": {"local": ["dynamic[gre]"], "remote": ["dynamic[gre]"]}},
+}
+"""What a GRE device demands."""
 DEMANDING: Final = ("mode", "encryption", "ike_version", "split", "ip_version", "xfrm_interface")
 """Fields of a connection that demand something of what it cannot be without."""
 REPAIRS: Final = 12
@@ -41,7 +46,15 @@ def _mend(raw: Raw, path: list[str | int]) -> None:
     if connection is None:
         return
     field = path[2]
-    if field == "psk" and connection.get("auth") != "certificate":
+    if (
+        field == "gre_interface"
+        and len(path) == 3
+        and "gre_interface" in connection
+        and connection.get("mode") != "transport"
+    ):
+        connection |= TRANSPORT
+        connection.pop("xfrm_interface", None)
+    elif field == "psk" and connection.get("auth") != "certificate":
         connection.pop("psk_file", None)
         raw.setdefault("agent", {})["allow_inline_secrets"] = True
     elif field in CERTIFIED and connection.get("auth") == "certificate":

@@ -4,6 +4,7 @@ import json
 import shutil
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,10 +57,16 @@ CERTIFIED: dict[str, object] = {
 }  # fmt: skip
 """A connection with a certificate, where a field belongs to one."""
 
-BESIDE = {"xfrm_interface": {"name": "x", "if_id": 7}, "vrrp": {"instance": "VI_WAN1", "vrid": 51}}
+BESIDE: dict[str, dict[str, object]] = {
+    "xfrm_interface": {"name": "x", "if_id": 7},
+    "gre_interface": {"name": "x"},
+    "vrrp": {"instance": "VI_WAN1", "vrid": 51},
+}
 """What a table needs beside some of its fields."""
 
 SEVERAL: dict[str, object] = {"remote": ["203.0.113.20", "203.0.113.21"], "remote_id": "peer.example"}
+TRANSPORT = {"mode": "transport", "children": {"net": {"local": ["dynamic[gre]"], "remote": ["dynamic[gre]"]}}}
+"""What a GRE device needs in its connection."""
 BEFORE: dict[str, dict[str, object]] = {
     "[connections.NAME] prefer_first": SEVERAL,
     "[connections.NAME] remote": SEVERAL,
@@ -80,8 +87,8 @@ def test_example_of_a_field(folder: Folder, heading: str, name: str) -> None:
     where = heading.strip("[]")
     for placeholder, real in PLACES.items():
         where = where.replace(placeholder, real)
-    raw = tomllib.loads(SMALLEST)
-    node = raw
+    raw: dict[str, Any] = tomllib.loads(SMALLEST)
+    node: dict[str, Any] = raw
     for part in where.split("."):
         node = node.setdefault(part, dict(BESIDE.get(part, {})))
     example = tomllib.loads(about(field).example)
@@ -90,6 +97,8 @@ def test_example_of_a_field(folder: Folder, heading: str, name: str) -> None:
         del node["psk_file"]
         node.update(CERTIFIED)
     node.update(BEFORE.get(f"{heading} {name}", {}))
+    if "gre_interface" in (name, where.rpartition(".")[2]):
+        raw["connections"]["branch"] |= TRANSPORT
     node.update(example)
     if name == "psk":
         raw["agent"] = {"allow_inline_secrets": True}

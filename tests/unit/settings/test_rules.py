@@ -44,6 +44,16 @@ def vrrp(inside: str, key: str, rule: str) -> Case:
 
 
 HOSTS = 'children.net = { local = ["dynamic"], remote = ["dynamic"] }'
+TCP = HOSTS.replace("dynamic", "dynamic[tcp]")
+WHOLE = f'{REMOTE}\n{IDS}psk_file = "branch.psk"\n{CHILD}'
+GRE = f"psk_file = 'branch.psk'\nmode = 'transport'\ngre_interface = {{ name = 'g' }}\n{HOSTS}"
+
+
+def gre(child: str, key: str, rule: str, *, name: str = "g", more: str = "") -> Case:
+    """A connection in transport mode with a GRE device and this *child*."""
+    return Case(CHILD, f"mode = 'transport'\ngre_interface = {{ name = '{name}'{more} }}\n{child}", key, rule)
+
+
 PROPOSING = CHILD.replace(" }", ', proposals = ["{}"] }}').replace("{ local", "{{ local")
 """The child with proposals."""
 
@@ -162,6 +172,15 @@ CASES = {
     "xfrm name twice": extra(f"xfrm_interface = {{ name = 'x', if_id = 1 }}\n[connections.b]\nlocal_id = 'z'\nremote_id = 'w'\nxfrm_interface = {{ name = 'x', if_id = 1, mtu = 1300 }}\n{SECOND}", "connections.b.xfrm_interface", "is not the same"),
     "xfrm overlap": extra(f"xfrm_interface = {{ name = 'x', if_id = 1 }}\n[connections.b]\nlocal_id = 'z'\nremote_id = 'w'\nxfrm_interface = {{ name = 'x', if_id = 1 }}\n{SECOND}", "connections.b.children.net.remote", "overlaps"),
     "xfrm is a way out": add('xfrm_interface = { name = "wan1", if_id = 1 }', f"{BRANCH}.xfrm_interface.name", "is the device of interface"),
+    "gre in tunnel mode": add('gre_interface = { name = "g" }', f"{BRANCH}.gre_interface", "needs mode = 'transport'"),
+    "gre beside what is for others": gre(TCP, f"{BRANCH}.gre_interface", "a child for GRE"),
+    "gre and an xfrm interface": gre(f"{HOSTS}\nxfrm_interface = {{ name = 'x', if_id = 1 }}", f"{BRANCH}.gre_interface", "beside an xfrm_interface"),
+    "gre to anybody": Case(WHOLE, f'remote = ["0.0.0.0"]\nstart = "responder-only"\n{IDS}{GRE}', f"{BRANCH}.gre_interface", "where the peer is"),
+    "gre from several": Case(WHOLE, f'remote = ["203.0.113.20", "203.0.113.21"]\nstart = "responder-only"\n{IDS}{GRE}', f"{BRANCH}.gre_interface", "needs one endpoint"),
+    "gre is a way out": gre(HOSTS, f"{BRANCH}.gre_interface.name", "is the device of interface", name="wan1"),
+    "gre name twice": gre(f"{HOSTS}\n[connections.b]\nlocal_id = 'z'\nremote_id = 'w'\ninterfaces = ['wan']\nremote = ['203.0.113.21']\npsk_file = 'branch.psk'\nmode = 'transport'\ngre_interface = {{ name = 'g' }}\n{HOSTS}", "connections.b.gre_interface.name", "is the GRE device of connection 'branch'"),
+    "gre of the same ends": gre(f"{HOSTS}\n[connections.b]\nlocal_id = 'z'\nremote_id = 'w'\ninterfaces = ['wan']\nremote = ['203.0.113.20']\npsk_file = 'branch.psk'\nmode = 'transport'\ngre_interface = {{ name = 'h' }}\n{HOSTS}", "connections.b.gre_interface", "has the ends of that of connection 'branch'"),
+    "gre route with bits": gre(HOSTS, f"{BRANCH}.gre_interface.routes[0]", "is not a network", more=", routes = ['10.60.0.1/16']"),
     "split responder": add('split = true\nstart = "responder-only"', f"{BRANCH}.split", "it decides what is split"),
     "split on demand": add('split = true\nstart = "on-demand"', f"{BRANCH}.split", "one after another"),
     "split and ikev1": add("split = true\nike_version = 1", f"{BRANCH}.split", "is of IKEv2"),
