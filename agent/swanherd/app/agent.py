@@ -96,7 +96,7 @@ class Agent:
             paths=self._paths,
         )
         self._store: Store = Store(sources, self._stalls)
-        self._link_lane = LinkLane(Links())
+        self._link_lane = LinkLane(Links(), changed=self._store.wake)
         self._wire_lane = WireLane(
             self._firewall, fenced=lambda seconds: self._measured.fence(seconds, "wire"), clock=loop.time
         )
@@ -105,6 +105,7 @@ class Agent:
             sources=sources,
             wire_lane=self._wire_lane,
             opening_lane=self._opening_lane,
+            link_lane=self._link_lane,
             stalls=self._stalls,
             measured=self._measured,
             clock=loop.time,

@@ -158,6 +158,17 @@ class FirewallRuleReport:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceReport:
+    """A device of ours: an XFRM interface or a GRE device."""
+
+    name: str
+    up: bool | None
+    """Whether it should be up now; None: it stays as it is."""
+    trouble: str = ""
+    """Why it is not as it should be."""
+
+
+@dataclass(frozen=True, slots=True)
 class LoopReport:
     """How the loop itself does."""
 
@@ -191,6 +202,7 @@ class Published:
     firewall: FirewallReport | None = None
     """None: this agent was told to use no firewall."""
     firewall_rules: tuple[FirewallRuleReport, ...] = ()
+    devices: tuple[DeviceReport, ...] = ()
     loop: LoopReport = LoopReport()
     evidence: tuple[EvidenceReport, ...] = ()
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=lambda: MappingProxyType({}))

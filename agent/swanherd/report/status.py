@@ -54,6 +54,7 @@ def troubles(published: Published, *, now: float) -> tuple[str, ...]:
     if firewall is not None and not firewall.present:
         found.append("unguarded: our firewall table is " + ("unreadable" if firewall.present is None else "missing"))
     found += [f"no firewall rule for IPsec: {rule.trouble}" for rule in published.firewall_rules if rule.trouble]
+    found += [f"device {device.name}: {device.trouble}" for device in published.devices if device.trouble]
     found += _expired(published, now=now)
     ill = [connection.name for connection in published.connections if not well(connection)]
     if ill:
@@ -105,6 +106,7 @@ def document(published: Published, *, now: float) -> dict[str, Any]:
             {"chain": rule.chain, "connections": list(rule.connections), "trouble": rule.trouble}
             for rule in published.firewall_rules
         ],
+        "devices": [{"name": device.name, "up": device.up, "trouble": device.trouble} for device in published.devices],
         "loop": {
             "passes": published.loop.passes,
             "last_pass_ms": round(published.loop.last_pass_s * 1000, 3),

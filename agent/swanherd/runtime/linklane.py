@@ -1,7 +1,7 @@
 """The lane of our own devices: brings them to what the latest pass wants, and looks after them now and then."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from swanherd.core.links import Link
@@ -22,12 +22,19 @@ class Devices(Protocol):
 class LinkLane:
     """Follows the latest wish. Nothing waits for it: an SA comes up with or without its device."""
 
-    def __init__(self, devices: Devices) -> None:
+    def __init__(self, devices: Devices, *, changed: Callable[[], None]) -> None:
+        """*changed*: called when a device has come into trouble, or out of it."""
         self._devices = devices
+        self._changed = changed
         self._wanted: Mapping[str, Link] | None = None
         self._due = asyncio.Event()
         self.troubles: Mapping[str, str] = {}
         """Why a device is not as it should be, by name."""
+
+    @property
+    def wanted(self) -> Mapping[str, Link]:
+        """The devices that should be there, by name."""
+        return self._wanted or {}
 
     def follow(self, wanted: Mapping[str, Link]) -> None:
         """Adopt *wanted*."""
@@ -51,8 +58,14 @@ class LinkLane:
             self._due.clear()
             if self._wanted is None:
                 continue
-            troubles = await asyncio.to_thread(self._devices.apply, self._wanted)
-            for name, why in troubles.items():
-                if self.troubles.get(name) != why:
-                    logs.get("links").error("device is not as it should be", device=name, error=why)
-            self.troubles = troubles
+            self._tell(await asyncio.to_thread(self._devices.apply, self._wanted))
+
+    def _tell(self, troubles: Mapping[str, str]) -> None:
+        for name, why in troubles.items():
+            if self.troubles.get(name) != why:
+                logs.get("links").error("device is not as it should be", device=name, error=why)
+        for name in self.troubles.keys() - troubles.keys():
+            logs.get("links").info("the device is as it should be", device=name)
+        told, self.troubles = self.troubles, troubles
+        if told != troubles:
+            self._changed()

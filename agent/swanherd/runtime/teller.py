@@ -18,6 +18,7 @@ from swanherd.report.published import (
     ChildReport,
     ConfigReport,
     ConnectionReport,
+    DeviceReport,
     FirewallReport,
     FirewallRuleReport,
     LoopReport,
@@ -27,6 +28,7 @@ from swanherd.report.published import (
 )
 from swanherd.runtime.gathered import NEEDED, Gathered
 from swanherd.runtime.lane import Lane
+from swanherd.runtime.linklane import LinkLane
 from swanherd.runtime.openinglane import OpeningLane
 from swanherd.runtime.sources import Sources
 from swanherd.runtime.stall import StallWatch
@@ -53,6 +55,7 @@ class Teller:
         sources: Sources,
         wire_lane: WireLane,
         opening_lane: OpeningLane,
+        link_lane: LinkLane,
         stalls: StallWatch,
         measured: Measured,
         clock: Callable[[], float],
@@ -64,6 +67,7 @@ class Teller:
         self._counts = counts
         self._wire_lane = wire_lane
         self._opening_lane = opening_lane
+        self._link_lane = link_lane
         self._stalls = stalls
         self._measured = measured
         self._clock = clock
@@ -140,6 +144,7 @@ class Teller:
             active=len(self._active),
             firewall=self._firewall(),
             firewall_rules=self._firewall_rules(),
+            devices=self._devices(),
             loop=LoopReport(self._passes, took_s, self._longest_s, self._stalls.take_worst(), self._count_tasks()),
             evidence=self._gathered.evidence(),
             counts=self._counts(),
@@ -195,6 +200,13 @@ class Teller:
                 trouble=lane.troubles.get(chain, ""),
             )
             for chain, rules in lane.target.items()
+        )
+
+    def _devices(self) -> tuple[DeviceReport, ...]:
+        lane = self._link_lane
+        return tuple(
+            DeviceReport(name=name, up=link.up, trouble=lane.troubles.get(name, ""))
+            for name, link in lane.wanted.items()
         )
 
     def _firewall(self) -> FirewallReport:

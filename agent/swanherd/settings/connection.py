@@ -167,8 +167,8 @@ class ConnectionTable(AuthenticationFields, WaysFields):
         bool,
         About(
             text="An IKE_SA of its own for each child, for peers that need it; each is a connection NAME-CHILD in "
-            "charon and in the status. They are begun one after another, and their over_time differs by a second: "
-            "charon would merge equal ones.",
+            "charon and in the status. They are begun one after another, so that each child's start must be connect; "
+            "their over_time differs by a second: charon would merge equal ones.",
             example="split = false",
             manual="Split Connection",
         ),

@@ -93,7 +93,8 @@ def _connection(connection: Connection, interfaces: Mapping[str, Interface], say
     if len(connection.interfaces) > 1 and connection.local_id.value is None:
         yield say(
             (*key, "interfaces"),
-            "local_id is the source address: it changes with the way out, and the peer must accept each",
+            "local_id is the source address: it changes with the way out, the peer must accept each, and when another "
+            "gateway takes over by another way it keeps the old one's SA until it finds it dead",
         )
     if connection.mobike and not may_roam(connection, interfaces):
         yield say((*key, "mobike"), "charon may move the tunnel to any other address of this gateway")

@@ -9,6 +9,7 @@ from swanherd.report.published import (
     ChildReport,
     ConfigReport,
     ConnectionReport,
+    DeviceReport,
     EvidenceReport,
     FirewallReport,
     LoopReport,
@@ -124,6 +125,7 @@ def troubled(*, at: float = NOW) -> Published:
             fenced=frozenset({VIP}),
             fenced_pairs=frozenset({Pair(VIP, ip_network("198.51.100.7/32"))}),
         ),
+        devices=(DeviceReport("ipsec-a", up=True, trouble="it is not swanherd's"), DeviceReport("gre-a", up=None)),
         evidence=(
             EvidenceReport(
                 interface="wan",

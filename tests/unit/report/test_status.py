@@ -43,7 +43,13 @@ def test_a_pending_fence_is_never_well(role: Role) -> None:
 def test_every_trouble_is_told_in_one_sentence() -> None:
     """Stale settings, a lost source, a table that cannot be read and ill connections all show."""
     told = "\n".join(status.troubles(given.troubled(), now=given.NOW))
-    for word in ("swanherd.toml is broken", "firewall: no right", "unguarded", "2 of 4 connections"):
+    for word in (
+        "swanherd.toml is broken",
+        "firewall: no right",
+        "unguarded",
+        "2 of 4 connections",
+        "device ipsec-a: it",
+    ):
         assert word in told
 
 
@@ -88,6 +94,7 @@ def test_evidence_and_counts_are_in_the_document() -> None:
     assert (wan["other"], wan["other_advert_age_s"], wan["claimed_age_s"]) == ("203.0.113.3", 70, 69)
     assert (lan["dbus"]["says"], lan["dbus"]["known"], lan["process"]) == ("no-bus", False, None)
     assert document["counts"]["netlink"]["overflows"] == 2
+    assert document["devices"][1] == {"name": "gre-a", "up": None, "trouble": ""}
 
 
 @pytest.mark.parametrize(("left_s", "well"), [(-5, False), (5, True)])

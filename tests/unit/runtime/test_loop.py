@@ -137,6 +137,7 @@ class Heart:
         self.store = self.table.store = Store(sources, stalls)
         wire_lane = WireLane(self.table, fenced=lambda _: None, clock=clock)
         opening_lane = OpeningLane(ModelOpenings(), changed=lambda: None)
+        link_lane = LinkLane(ModelDevices(), changed=lambda: None)
         nowhere = Path("/nowhere")
         self.loop = Loop(
             store=self.store,
@@ -151,7 +152,7 @@ class Heart:
             ledger=Ledger(RecordFile(runtime_dir=nowhere, state_dir=nowhere), self.store),
             wire_lane=wire_lane,
             opening_lane=opening_lane,
-            link_lane=LinkLane(ModelDevices()),
+            link_lane=link_lane,
             kernel_lane=KernelLane(ModelIpsec(), changed=lambda: None, clock=clock),
             neighbours=Neighbours(announce=self._announce, drop_waiting=self._drop_waiting),
             stalls=stalls,
@@ -159,6 +160,7 @@ class Heart:
                 sources=sources,
                 wire_lane=wire_lane,
                 opening_lane=opening_lane,
+                link_lane=link_lane,
                 stalls=stalls,
                 measured=Measured(),
                 clock=clock,

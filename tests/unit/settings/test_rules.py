@@ -183,6 +183,8 @@ CASES = {
     "gre route with bits": gre(HOSTS, f"{BRANCH}.gre_interface.routes[0]", "is not a network", more=", routes = ['10.60.0.1/16']"),
     "split responder": add('split = true\nstart = "responder-only"', f"{BRANCH}.split", "it decides what is split"),
     "split on demand": add('split = true\nstart = "on-demand"', f"{BRANCH}.split", "one after another"),
+    "split with a child on demand": Case(CHILD, f'split = true\n{CHILD}\nchildren.more = {{ local = ["10.11.0.0/24"], remote = ["10.21.0.0/24"], start = "on-demand" }}', f"{BRANCH}.split", "one after another"),
+    "split with a child that responds": Case(CHILD, f'split = true\n{CHILD}\nchildren.more = {{ local = ["10.11.0.0/24"], remote = ["10.21.0.0/24"], start = "responder-only" }}', f"{BRANCH}.split", "one after another"),
     "split and ikev1": add("split = true\nike_version = 1", f"{BRANCH}.split", "is of IKEv2"),
     "split name": extra(f"[connections.again-net]\nlocal_id = 'x'\nremote_id = 'y'\n{SECOND}\n[connections.again]\nsplit = true\nlocal_id = 'z'\nremote_id = 'w'\n{SECOND}", "connections.again.split", "'again-net' makes one too"),
     "mobike on a vip, the endpoint reached from elsewhere": Case(CHILD, f"mobike = true\n{CHILD}\n[interfaces.own]\ndevice = 'wan2'\n[connections.b]\nlocal_id = 'x'\nremote_id = 'y'\n{FROM_OWN}", f"{BRANCH}.mobike", "'b' reaches 203.0.113.20 from another interface"),
