@@ -304,8 +304,10 @@ class Store:
 
     def _path(self, connection: Connection) -> PathFact:
         """The kernel's route to the endpoint that *connection* calls, where it goes by that."""
+        if connection.source_by == "default-route" or not by_route(connection):
+            return NO_PATH
         endpoint = endpoint_of(connection)
-        if connection.source_by != "route-to-endpoint" or endpoint is None or not by_route(connection):
+        if endpoint is None:
             return NO_PATH
         self._paths[connection.name] = endpoint
         return self._sources.paths.path(endpoint)
