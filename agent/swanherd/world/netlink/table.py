@@ -167,7 +167,7 @@ class Table:
                 born = _born(message.created, now)
             self._rows[key] = (message.usable, message.created, since, watched, born)
             # By device, not by arrival: a reading that finds what was missed finds it in another order.
-            keys = tuple(sorted({*keys, key}))
+            keys = keys if key in keys else tuple(sorted((*keys, key)))
         self._keys[packed] = keys
         if any(key[1] == ifindex for key in keys):
             self._packed_on.setdefault(ifindex, set()).add(packed)
