@@ -23,12 +23,17 @@ class Dependencies:
         self._any_device: set[str] = set()
         for connection in intent.connections.values():
             self._add(connection, intent.interfaces)
-        # Whether a connection is fenced also depends on addresses that it had under older settings.
-        vips = intent.vips
+        by_source: dict[IPAddress, set[str]] = {}
         for name, entry in entries.items():
             for pair in entry.pairs:
-                if pair.source in vips:
-                    self._addresses.setdefault(pair.source, set()).add(name)
+                by_source.setdefault(pair.source, set()).add(name)
+        # Whether a connection is fenced also depends on addresses that it had under older settings: on whether they are
+        # here, and rightfully so, and on the interfaces that they are VIPs of.
+        for interface in intent.interfaces.values():
+            for vip in interface.vips:
+                for name in by_source.get(vip, ()):
+                    self._depends(name, interface)
+                    self._addresses.setdefault(vip, set()).add(name)
 
     def of_network(self, change: NetworkChange, network: Network | None) -> set[str]:
         """Those that *change* can concern; *network* is what is known after it."""
@@ -59,12 +64,15 @@ class Dependencies:
             interface = interfaces.get(each)
             if interface is None:
                 continue
-            self._interfaces.setdefault(each, set()).add(name)
-            self._devices.setdefault(interface.device, set()).add(name)
+            self._depends(name, interface)
             if not interface.vips:
                 self._own_address.add(name)
             for vip in interface.vips:
                 self._addresses.setdefault(vip, set()).add(name)
+
+    def _depends(self, name: str, interface: Interface) -> None:
+        self._interfaces.setdefault(interface.name, set()).add(name)
+        self._devices.setdefault(interface.device, set()).add(name)
 
 
 def _below(device: str, network: Network | None) -> str:

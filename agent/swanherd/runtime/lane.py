@@ -118,8 +118,8 @@ class Lane:
     async def _carry_out_steps(self, plan: Plan) -> None:
         """All steps in order. What leads to a handshake waits for its turn before it loads anything.
 
-        Loading a thousand connections first would keep the first tunnel waiting for seconds. Loading only once the
-        handshake's slot is free would keep that slot idle for a call or two of each: so a few load ahead of theirs.
+        Loading a thousand connections first, or their secrets, would keep the first tunnel waiting for seconds. Loading
+        only once the handshake's slot is free would keep that slot idle for a call or two of each: so a few load ahead.
         """
         initiate = next((step for step in plan.steps if isinstance(step, Initiate)), None)
         endpoint = initiate.connection.remote[0] if initiate is not None else ""
@@ -128,7 +128,7 @@ class Lane:
             if part is not None:
                 await self._acquire(self.around.parts, slot, part.of, plan.priority)
             for step in plan.steps:
-                if initiate is not None and isinstance(step, (Load, Install, Initiate)):
+                if initiate is not None and isinstance(step, (LoadSecret, Load, Install, Initiate)):
                     await self._acquire(self.around.ahead, ahead, endpoint, plan.priority)
                     initiate = None
                 await self._settle(step)

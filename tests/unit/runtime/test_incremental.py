@@ -206,6 +206,7 @@ events = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 127)), max_si
 @example([("address", 5)])
 @example([("address", 0), ("address", 3), ("path", 0), ("path", 1)])
 @example([("record", 2), ("wire", 1), ("address", 2)])
+@example([("address", 0), ("address", 0), ("address", 0), ("wire", 1), ("record", 58), ("link", 0)])
 def test_incremental_passes_equal_a_full_one(history: list[tuple[str, int]]) -> None:
     """After each event, what was not due would be decided as it was."""
     gateway = Gateway()
