@@ -57,7 +57,7 @@ component: ## tests against one real outside system each
 	$(IN) tests/lab/once-more -q tests/component
 
 smoke-trixie: ## what talks to charon, against Debian 13's (strongSwan 6.0): all that it takes, lists, says and negotiates
-	tests/lab/enter --suite trixie -- tests/lab/once-more -q --timeout 60 $(NO_LOOPTIME) $(SMOKE)
+	tests/lab/enter --suite trixie -- tests/lab/once-more -q $(NO_LOOPTIME) $(SMOKE)
 
 pair: ## tests on a whole gateway pair
 	$(IN) tests/lab/once-more -q -m 'not long' tests/pair

@@ -12,7 +12,7 @@ import pytest
 
 from swanherd.core.links import GreLink, Link, XfrmLink
 from swanherd.world.links import ALIAS, DRAFT, Links
-from tests.component.features.stage import Stage, child_of
+from tests.component.features.stage import LEFT_6, RIGHT_6, Stage, child_of
 from tests.kernel.test_features import counted
 
 NETNS: Final = "links-test"
@@ -193,3 +193,37 @@ async def test_traffic_through_it(stage: Stage) -> None:
         assert stage.ping(str(stage.left.inner), str(stage.right.inner)) == 3
         assert counted(session) == 3
         assert inside(stage.left.netns, lambda: Links().apply({})) == {}
+
+
+@pytest.mark.parametrize("family", [4, 6])
+async def test_traffic_through_a_gre_device(stage: Stage, family: int) -> None:
+    """What is routed into the device goes through the SA for GRE, whichever IP family is outside.
+
+    Broken by: ``_gre`` that answers "gre" whatever the ends are (none is made for IPv6); ``_spec_of`` without
+    ``remote`` (nothing leaves by it).
+    """
+    stage.have_ipv6()
+    ends = (stage.left.ip, stage.right.ip) if family == 4 else (LEFT_6, RIGHT_6)
+    device = GreLink(*ends)
+    link = Link("gre-test", device, addresses=frozenset({HERE}), up=True, routes=frozenset({ip_network(THERE)}))
+    settings = stage.settings(
+        'mode = "transport"', selectors=('["dynamic[gre]"]', '["dynamic[gre]"]'), remote=str(ends[1])
+    )
+    conf = stage.peer(
+        local_addrs=[str(ends[1])],
+        remote_addrs=[str(ends[0])],
+        child={"mode": "transport", "local_ts": ["dynamic[47]"], "remote_ts": ["dynamic[47]"]},
+    )
+    theirs = ("type", "gre") if family == 4 else ("type", "ip6gre", "encaplimit", "none")
+    stage.right.ip_command("link", "add", "gre-test", *theirs, "local", str(ends[1]), "remote", str(ends[0]))
+    try:
+        stage.right.ip_command("addr", "add", f"{THERE}/32", "peer", str(HERE), "dev", "gre-test")
+        stage.right.ip_command("link", "set", "gre-test", "up")
+        async with stage.theirs(conf) as session, stage.ours(settings) as (agent, connection):
+            await stage.bring_up(agent, connection, session)
+            assert inside(stage.left.netns, lambda: Links().apply({link.name: link})) == {}
+            assert stage.ping(str(HERE), str(THERE)) == 3
+            assert counted(session) >= 3
+    finally:
+        assert inside(stage.left.netns, lambda: Links().apply({})) == {}
+        stage.right.ip_command("link", "del", "gre-test")

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import Protocol
 
 from swanherd.core import leaks
@@ -11,7 +12,7 @@ from swanherd.core.wire import may_roam
 from swanherd.settings.fragments import Key, dotted
 from swanherd.settings.identities import ANY_IDENTITY
 from swanherd.settings.loading import Settings
-from swanherd.settings.notation import ANY_REMOTE, is_loopback
+from swanherd.settings.notation import ANY_REMOTE, is_address, is_loopback
 from swanherd.settings.problems import Problem
 from swanherd.settings.proposals import weak
 
@@ -40,6 +41,7 @@ def check(settings: Settings) -> tuple[Problem, ...]:
     for connection in settings.intent.connections.values():
         found += _connection(connection, settings.intent.interfaces, say)
         found += _leaks(connection, say)
+        found += _gre(connection, say)
         found += _algorithms(connection, say)
         found += _secret(connection, settings, say)
         found += _validity(connection, say)
@@ -131,6 +133,19 @@ def _leaks(connection: Connection, say: _Say) -> Iterator[Problem]:
             "is for all that this gateway says: while it is down nothing but IKE, ESP, VRRP and neighbour discovery "
             "leaves by these interfaces, DNS neither (see when_down)",
         )
+
+
+def _gre(connection: Connection, say: _Say) -> Iterator[Problem]:
+    if connection.gre is None:
+        return
+    ends = [ip_address(remote) for remote in connection.remote if is_address(remote)]
+    for position, network in enumerate(connection.gre.routes):
+        for end in filter(network.__contains__, ends):
+            yield say(
+                ("connections", connection.table, "gre_interface", "routes", position),
+                f"leads to {end} too, the device's own other end: unless a longer route leads there, what it sends "
+                "comes back into it",
+            )
 
 
 def _algorithms(connection: Connection, say: _Say) -> Iterator[Problem]:

@@ -28,7 +28,8 @@ BEHIND: Final = 4_000_000_000
 GRE_TTL: Final = 64
 """Of the packets around: a copy of the inner one would not get far with routing protocols, which send with 1."""
 _NO_LIMIT: Final = 0x1
-"""IP6_TNL_F_IGN_ENCAP_LIMIT. Without it a destination option stands before the GRE, which no policy for GRE matches."""
+"""IP6_TNL_F_IGN_ENCAP_LIMIT: no destination option before the GRE, which costs eight bytes and says how many tunnels
+more may be around it (none, where the kernel is told nothing)."""
 _KINDS: Final = frozenset({"xfrm", "gre", "ip6gre"})
 _MAIN: Final = 254
 _UNREACHABLE: Final = "unreachable"

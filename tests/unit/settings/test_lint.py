@@ -48,6 +48,8 @@ def test_no_vip_no_blind_spot(folder: Folder, changed: Edit) -> None:
     assert warnings(folder) == {}
 
 
+HOSTS = 'children.net = { local = ["dynamic[gre]"], remote = ["dynamic[gre]"] }'
+
 ROWS = {
     "any identity": ('"peer.example"', '"any"', f"{BRANCH}.remote_id", "INITIAL_CONTACT"),
     "any address": (REMOTE, 'remote = ["0.0.0.0"]\nstart = "responder-only"', f"{BRANCH}.remote", "fence"),
@@ -68,6 +70,12 @@ ROWS = {
         CHILD.replace("10.10.0.0/24", "0.0.0.0/0").replace("10.20.0.0/24", "0.0.0.0/0"),
         f"{BRANCH}.children.net",
         "nothing but IKE",
+    ),
+    "gre to its own end": (
+        CHILD,
+        f'mode = "transport"\n{HOSTS}\ngre_interface = {{ name = "g", routes = ["10.60.0.0/16", "203.0.0.0/8"] }}',
+        f"{BRANCH}.gre_interface.routes[1]",
+        "comes back into it",
     ),
     "same networks": (
         CHILD,
