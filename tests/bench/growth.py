@@ -1,7 +1,8 @@
-"""``python -m tests.bench.growth``: how the agent's own work grows with the number of connections.
+"""``python -m tests.bench.growth``: how the agent's own work grows with the number of connections, and with time.
 
 The agent on one gateway of the lab, with a charon that does nothing (``fakecharon``): the VIP comes, all connections
-come up; it goes, all of them are released. What is left is the agent's own: its time, memory and latency.
+come up; it goes, all of them are released. What is left is the agent's own: its time, memory and latency. And what it
+holds after many takeovers.
 """
 
 import argparse
@@ -31,6 +32,9 @@ FILE: Final = RESULTS / "growth" / "growth.json"
 WATCH_S: Final = 300.0
 LOOK_S: Final = 0.02
 IDLE_S: Final = 10.0
+TAKEOVERS: Final = 500
+FEW: Final = 10
+"""Connections that are taken over so often."""
 INTERFACE: Final = '[interfaces.wan]\ndevice = "wan1"\nvips = ["203.0.113.10"]\n'
 
 
@@ -59,6 +63,11 @@ class Measured:
         lines = Path(f"/proc/{self._agent.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
 
+    def held(self) -> dict[str, float]:
+        """What could grow: memory, descriptors, threads."""
+        of = Path(f"/proc/{self._agent.pid}")
+        return {"rss_mb": self.rss_mb(), **{what: len(list((of / what).iterdir())) for what in ("fd", "task")}}
+
     def during(self, act: Callable[[], object], done: Callable[[], bool], what: str) -> dict[str, float]:
         """What it takes from *act* until *done*."""
         told = Told(self._agent)
@@ -71,30 +80,56 @@ class Measured:
         return {"took_s": took, "cpu_s": used, "lag_ms": told.lag_ms, "rss_mb": self.rss_mb()}
 
 
-def run(connections: int) -> dict[str, Any]:
-    """The figures for one number of connections."""
-    conf = settings(connections)
-    with Lab() as lab:
-        host = lab.gw_a
-        charon = Daemon(host, "python3", "-m", "tests.bench.fakecharon", log="charon.log")
-        charon.start()
+class Site:
+    """A gateway with an agent, and a charon that does nothing."""
+
+    def __init__(self, host: Host, connections: int) -> None:
+        self._host = host
+        self._connections = connections
+        Daemon(host, "python3", "-m", "tests.bench.fakecharon", log="charon.log").start()
         wait_until(lambda: _count(host) == 0, "the fake charon answers")
+        conf = settings(connections)
         agent = Agent(host, conf.text, files=conf.files)
         agent.install()
         agent.start()
-        measured = Measured(agent)
-        at = (f"{vip('wan1')}/24", "dev", "wan1")
-        figures: dict[str, Any] = {"rss_standby_mb": measured.rss_mb()}
-        figures["takeover"] = measured.during(
-            lambda: host.run("ip", "address", "add", *at), lambda: _count(host) == connections, "all are up"
+        self.measured = Measured(agent)
+
+    def take_over(self) -> dict[str, float]:
+        """The VIP comes."""
+        return self.measured.during(
+            lambda: self._address("add"), lambda: _count(self._host) == self._connections, "all are up"
         )
-        cpu = measured.cpu_s()
+
+    def release(self) -> dict[str, float]:
+        """The VIP goes."""
+        return self.measured.during(lambda: self._address("del"), lambda: _count(self._host) == 0, "nothing is left")
+
+    def _address(self, change: str) -> None:
+        self._host.run("ip", "address", change, f"{vip('wan1')}/24", "dev", "wan1")
+
+
+def run(connections: int) -> dict[str, Any]:
+    """The figures for one number of connections."""
+    with Lab() as lab:
+        site = Site(lab.gw_a, connections)
+        figures: dict[str, Any] = {"rss_standby_mb": site.measured.rss_mb(), "takeover": site.take_over()}
+        cpu = site.measured.cpu_s()
         time.sleep(IDLE_S)
-        figures["idle_cpu_percent"] = (measured.cpu_s() - cpu) / IDLE_S * 100
-        figures["release"] = measured.during(
-            lambda: host.run("ip", "address", "del", *at), lambda: _count(host) == 0, "nothing is left"
-        )
+        figures["idle_cpu_percent"] = (site.measured.cpu_s() - cpu) / IDLE_S * 100
+        figures["release"] = site.release()
         return figures
+
+
+def endure(takeovers: int) -> dict[str, Any]:
+    """What the agent holds after the first and after the last of so many takeovers, each with its release."""
+    with Lab() as lab:
+        site = Site(lab.gw_a, FEW)
+        held = []
+        for _ in range(takeovers):
+            site.take_over()
+            site.release()
+            held.append(site.measured.held())
+        return {"takeovers": takeovers, "connections": FEW, "first": held[0], "last": held[-1]}
 
 
 def _count(host: Host) -> int | None:
@@ -109,14 +144,19 @@ def main() -> None:
     """Run, and write what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=lambda text: [int(size) for size in text.split(",")], default=list(SIZES))
+    parser.add_argument("--takeovers", type=int, default=TAKEOVERS)
     parser.add_argument("--results", type=Path, default=FILE)
     options = parser.parse_args()
     found: dict[str, Any] = {}
     for size in options.sizes:
         found[str(size)] = rounded(run(size))
         print(size, json.dumps(found[str(size)]), flush=True)
+    lasting = rounded(endure(options.takeovers))
+    print(json.dumps(lasting), flush=True)
     options.results.parent.mkdir(parents=True, exist_ok=True)
-    options.results.write_text(json.dumps({"measured": measured_on(), "sizes": found}, indent=1) + "\n")
+    options.results.write_text(
+        json.dumps({"measured": measured_on(), "sizes": found, "lasting": lasting}, indent=1) + "\n"
+    )
     write_page(RESULTS, ROOT)
 
 

@@ -178,6 +178,14 @@ def _growth(growth: dict[str, Any]) -> str:
             f"{figures['idle_cpu_percent']:.2f} % of a core",
         ]
         lines.append(f"| {' | '.join(cells)} |")
+    lasting = growth["lasting"]
+    first, last = lasting["first"], lasting["last"]
+    text = (
+        f"After {lasting['takeovers']} takeovers of {lasting['connections']} connections, each with its release, the "
+        f"agent holds {last['rss_mb']:.1f} MB ({first['rss_mb']:.1f} after the first), {last['fd']} descriptors "
+        f"({first['fd']}) and {last['task']} threads ({first['task']})."
+    )
+    lines += ["", text]
     return "\n".join([*lines, "", f"{_machine(growth['measured'])}.", ""])
 
 
