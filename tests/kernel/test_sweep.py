@@ -1,11 +1,17 @@
 """The sweep against a real kernel: exactly what is between the given addresses goes, of every kind and in both ways."""
 
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import Final
 
 import pytest
 
+from swanherd.app import teardown
 from swanherd.core.facts import Pair
+from swanherd.core.links import Link, XfrmLink
+from swanherd.core.record import Entry, Record
+from swanherd.world.links import Links
+from swanherd.world.recordfile import RecordFile
 from swanherd.world.xfrm import KernelIpsec
 from tests.lab.hosts import Host
 from tests.lab.lab import Lab
@@ -61,6 +67,36 @@ def test_what_is_between_the_addresses_goes(lab: Lab, family: int) -> None:
         assert _count(host) == (4, 6)
         assert call_in(host.netns, lambda: KernelIpsec().sweep([pair], {0, 9})) == 5
         assert _count(host) == (2, 3)
+    finally:
+        host.run("ip", "xfrm", "policy", "flush")
+        host.run("ip", "xfrm", "state", "flush")
+
+
+def test_teardown_takes_what_a_dead_charon_left_in_our_interfaces(lab: Lab, tmp_path: Path) -> None:
+    """By the record and by the interface's alias alone; what belongs to somebody else's interface stays.
+
+    Broken by: ``teardown`` sweeping what belongs to no interface.
+    """
+    host, source, remote = lab.gw_a, vip("wan1"), address("peer", "wan1")
+    record = RecordFile(runtime_dir=tmp_path / "run", state_dir=tmp_path / "state")
+    pair = Pair(ip_address(source), ip_network(remote))
+    record.write(Record(None, {"branch": Entry(frozenset(), "swanherd-branch", frozenset({pair}))}))
+    ours = Link("ipsec9", XfrmLink(9), up=True)
+
+    def torn_down() -> list[str]:
+        return teardown(
+            vici_socket=str(tmp_path / "nobody"), runtime_dir=record.path.parent, state_dir=record.copy.parent
+        )
+
+    try:
+        assert call_in(host.netns, lambda: Links().apply({ours.name: ours})) == {}
+        _add(host, 11, source, remote)
+        _add(host, 23, source, remote, "if_id", "9")
+        _add(host, 25, source, remote, "if_id", "8")
+        assert call_in(host.netns, torn_down) == []
+        assert _count(host) == (2, 3)
+        assert "ipsec9" not in host.run("ip", "-br", "link").stdout
+        assert not record.path.exists()
     finally:
         host.run("ip", "xfrm", "policy", "flush")
         host.run("ip", "xfrm", "state", "flush")

@@ -53,7 +53,7 @@ class Told:
             raise AssertionError(f"{error}: {[by_name.get(name) for name in names]}") from None
 
     def wait_for_pass(self, *, within_s: float = 15.0) -> None:
-        """Wait until the agent has completed one more pass over everything (it does that every 10 s at least)."""
+        """Wait until the agent has completed one more pass; there is one every 10 s at least."""
         target = self.status()["loop"]["passes"] + 1
         wait_until(lambda: self.status()["loop"]["passes"] >= target, "a pass", within_s=within_s, every_s=0.02)
 

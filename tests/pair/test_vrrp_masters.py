@@ -9,6 +9,7 @@ from typing import Final, Self
 import pytest
 
 from tests.lab import layouts
+from tests.lab.demo.faults import FAULTS
 from tests.lab.layouts import layout_pair
 from tests.lab.observe import Between, Observer
 from tests.lab.pair import Pair
@@ -132,6 +133,28 @@ def test_one_of_two_masters_is_upgraded(who: str, shared: Pair, seen: Observer, 
         assert pings.lost == 0
     else:
         assert seen.timeline(since="fault").lost == 0
+
+
+def test_one_of_two_gateways_is_lost(shared: Pair, seen: Observer) -> None:
+    """gw-a loses power: gw-b runs both tunnels, its own without a loss; when gw-a is back each runs one again.
+
+    Broken by: ``choose`` taking the first interface of the settings for every connection.
+    """
+    fault = next(each for each in FAULTS if each.name == "power-off")
+    with Pings(shared) as pings:
+        seen.mark("fault")
+        fault.make(shared, seen)
+        seen.wait_through(by="gw-b", after="fault")
+        for name in MEMBERS:
+            Told(shared.b.agent).wait_for(name, role="active", reason="up")
+    assert pings.lost == 0
+    for source in MEMBERS.values():
+        assert _runner(seen, source) == "gw-b"
+        _assert_one_runner(seen, source)
+    fault.mend(shared)
+    shared.wait_for_masters()
+    _wait_until_shared(shared)
+    seen.wait_through(by="gw-a", after=seen.mark("back"))
 
 
 def test_one_of_two_masters_dies_and_its_address_stays(shared: Pair, seen: Observer) -> None:

@@ -10,7 +10,7 @@ from swanherd.world.charon import Charon, CharonError
 from swanherd.world.firewall import Firewall, FirewallError, OpeningRules
 from swanherd.world.links import Links
 from swanherd.world.recordfile import RecordFile
-from swanherd.world.xfrm import KernelIpsec, KernelIpsecError
+from swanherd.world.xfrm import KernelIpsec
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ async def teardown(
         results.append(result)
         if result.done and not result.foreign:
             swept |= entry.pairs
-    results += _sweep(kernel, swept)
+    results += _sweep(kernel, links, swept)
     results += _close_openings(openings)
     left = await asyncio.to_thread(links.remove)
     results.append(Removal("devices and routes", done=not left, detail=left))
@@ -60,12 +60,13 @@ async def teardown(
     return results
 
 
-def _sweep(kernel: KernelIpsec, pairs: set[Pair]) -> Iterator[Removal]:
+def _sweep(kernel: KernelIpsec, links: Links, pairs: set[Pair]) -> Iterator[Removal]:
+    """Before the interfaces go: they alone tell which of what belongs to interfaces is ours."""
     what = "the kernel's IPsec"
     try:
-        kernel.sweep(pairs)
+        kernel.sweep(pairs, {0, *links.if_ids()})
         yield Removal(what, done=True)
-    except KernelIpsecError as error:
+    except OSError as error:  # KernelIpsecError is one
         yield Removal(what, done=False, detail=str(error))
 
 

@@ -57,6 +57,15 @@ class Links:
             return dict.fromkeys(wanted or ("all",), _words(error))
         return troubles
 
+    def if_ids(self) -> frozenset[int]:
+        """The numbers of the XFRM interfaces of ours that are there; OSError where that cannot be read."""
+        try:
+            with IPRoute() as kernel:
+                ours = [each for each in kernel.get_links() if _is_ours(each) and _kind(each) == "xfrm"]
+        except NetlinkError as error:
+            raise OSError(_words(error)) from error
+        return frozenset(int(_data(each, "IFLA_XFRM_IF_ID")) for each in ours)
+
     def remove(self) -> str:
         """Take every device and route of ours away; what could not be done, "" if nothing is left."""
         return "; ".join(self.apply({}).values())

@@ -31,8 +31,8 @@ before it takes away the routes that need it. Until then nothing else that is to
 REST: Final = 10
 """The rest is at least this many times what the asking took: a flood of routes takes a tenth of the loop at most."""
 
-FORGET_S: Final = 60.0
-"""Who has not been asked about for so long is nobody's endpoint any more; each is asked about every 10 s."""
+FORGET_S: Final = 180.0
+"""Who has not been asked about for so long is nobody's endpoint any more; each is asked about once a minute."""
 
 SLICE: Final = 50
 """Questions asked in one piece: 1.5 ms."""
