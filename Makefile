@@ -23,7 +23,7 @@ EPISODE ?=
 # One sequence with stand-ins and one without, both with D-Bus and without: together every kind of fault but a few.
 CHAOS_SMOKE := --seed 18 --seed 19 --steps 12
 
-.PHONY: help demo lab unlab enter test test-all lint unit component smoke-trixie pair pair-long kernel-long trixie system untouched demo-smoke bench bench-all bench-growth bench-smoke chaos chaos-smoke kernel faults lock pages clean
+.PHONY: help demo lab unlab enter test test-all lint unit component smoke-trixie pair pair-long trixie system untouched demo-smoke bench bench-all bench-growth bench-smoke chaos chaos-smoke kernel faults lock pages clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,7 +44,6 @@ test: lint unit component smoke-trixie pair kernel system untouched demo-smoke b
 
 test-all: test ## the same, and the rings that need more than this machine may have
 	$(MAKE) pair-long
-	$(MAKE) kernel-long
 	$(MAKE) trixie
 	$(MAKE) system SUITE=trixie
 
@@ -67,14 +66,11 @@ pair-long: ## tests on a whole gateway pair that take minutes
 	$(PYTEST) -q -m long tests/pair
 
 kernel: ## tests that need IPsec in the kernel: this one's, or Debian's in a virtual machine
-	tests/lab/xfrm -- tests/lab/once-more -v -m 'not long' tests/kernel
-
-kernel-long: ## tests that need IPsec in the kernel and take minutes
-	tests/lab/xfrm -- pytest -v -m long tests/kernel
+	tests/lab/xfrm -- tests/lab/once-more -v tests/kernel
 
 trixie: ## the rings of the pair and of the kernel, on Debian 13's keepalived, charon and kernel
 	tests/lab/enter --suite trixie -- tests/lab/once-more -q $(NO_LOOPTIME) -m 'not long' tests/pair
-	tests/lab/xfrm --suite trixie -- tests/lab/once-more -v $(NO_LOOPTIME) -m 'not long' tests/kernel
+	tests/lab/xfrm --suite trixie -- tests/lab/once-more -v $(NO_LOOPTIME) tests/kernel
 
 system: ## two booted Debians as a pair, installed by the book (SUITE=trixie for Debian 13)
 	tests/lab/enter --suite $(SUITE) --flavour system -- tests/lab/once-more -q --timeout 400 $(NO_LOOPTIME) tests/system

@@ -72,7 +72,6 @@ def _dropped(gateway: Gateway) -> int:
     return int(said.split("packets ")[1].split()[0])
 
 
-@pytest.mark.long  # three minutes in an emulated machine that is idle, more than a test has in a busy one
 def test_nothing_leaves_from_a_vip_that_is_not_here(pair: Pair, leaving: Gateway) -> None:
     """ESP and AH by IPv4 and IPv6, their SAs left in the kernel: 0 packets leave once the VIPs have.
 

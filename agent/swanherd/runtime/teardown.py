@@ -45,7 +45,7 @@ async def teardown(
         results.append(result)
         if result.done and not result.foreign:
             swept |= entry.pairs
-    results += _sweep(kernel, links, swept)
+    results += await _sweep(kernel, links, swept)
     results += _close_openings(openings)
     left = await asyncio.to_thread(links.remove)
     results.append(Removal("devices and routes", done=not left, detail=left))
@@ -60,14 +60,14 @@ async def teardown(
     return results
 
 
-def _sweep(kernel: KernelIpsec, links: Links, pairs: set[Pair]) -> Iterator[Removal]:
+async def _sweep(kernel: KernelIpsec, links: Links, pairs: set[Pair]) -> list[Removal]:
     """Before the interfaces go: they alone tell which of what belongs to interfaces is ours."""
     what = "the kernel's IPsec"
     try:
-        kernel.sweep(pairs, {0, *links.if_ids()})
-        yield Removal(what, done=True)
+        kernel.sweep(pairs, {0, *(await asyncio.to_thread(links.if_ids))})
     except OSError as error:  # KernelIpsecError is one
-        yield Removal(what, done=False, detail=str(error))
+        return [Removal(what, done=False, detail=str(error))]
+    return [Removal(what, done=True)]
 
 
 def _close_openings(openings: OpeningRules) -> Iterator[Removal]:
