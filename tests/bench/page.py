@@ -90,7 +90,7 @@ def headline(cases: dict[str, Measured]) -> str:
             cells = " | ".join(_up(measured, by) for by in ("swanherd", script, "limit"))
             rows.append(f"| {_tunnels(measured)}{_peer(measured)} | {cells} |")
     note = (
-        "Medians of three runs of `make bench` each, on two cores that other work loaded too, so the spread is wide; "
+        "Medians of three runs of `make bench` each, on two cores that carry both gateways, the peer and the observer; "
         "spreads, how, and what it means: "
         "[docs/performance.md](docs/performance.md)."
     )
