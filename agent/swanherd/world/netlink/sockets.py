@@ -9,7 +9,8 @@ import ctypes
 import socket
 import struct
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,17 +65,13 @@ class Reading:
 
 def open_events(receive_buffer_bytes: int) -> socket.socket:
     """A subscribed, non-blocking socket. OSError where there is none to be had."""
-    events = _open()
-    try:
+    with _kept(_open()) as events:
         try:
             events.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, receive_buffer_bytes)
         except PermissionError:  # without CAP_NET_ADMIN net.core.rmem_max is the limit
             events.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         _keep_default_routes_only(events)
         events.bind((0, _GROUPS))
-    except BaseException:  # whatever ends this, the socket is not left open
-        events.close()
-        raise
     return events
 
 
@@ -84,25 +81,27 @@ def open_hints() -> socket.socket:
     It is small on purpose, and may overflow: then a routing daemon moves a million routes, and it is heard that they
     move. OSError where there is none to be had.
     """
-    hints = _open()
-    try:
+    with _kept(_open()) as hints:
         hints.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, HINT_BUFFER_BYTES)
         hints.bind((0, _PATH_GROUPS))
-    except BaseException:
-        hints.close()
-        raise
     return hints
 
 
 def open_questions() -> socket.socket:
     """A non-blocking socket for single questions, which the kernel answers while they are sent."""
-    questions = _open()
-    try:
+    with _kept(_open()) as questions:
         questions.bind((0, 0))
-    except BaseException:
-        questions.close()
-        raise
     return questions
+
+
+@contextmanager
+def _kept(sock: socket.socket) -> Iterator[socket.socket]:
+    """*sock*, which stays open if what is done to it works."""
+    try:
+        yield sock
+    except BaseException:  # whatever ends this, the socket is not left open
+        sock.close()
+        raise
 
 
 async def dump(kind: int) -> Reading:
