@@ -11,7 +11,16 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import Final
 
-from swanherd.world.netlink.messages import NLMSG_DONE, NLMSG_ERROR, Part, error_of, parts
+from swanherd.world.netlink.messages import (
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    Part,
+    attribute,
+    attributes,
+    error_of,
+    parts,
+    request,
+)
 
 ANSWER_S: Final = 0.1
 """The kernel answers within the call; silence is a broken socket."""
@@ -25,9 +34,7 @@ _INCOMPLETE: Final = 0x01
 _DESTINATION: Final = 1
 """NDA_DST."""
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
-_HEADER = struct.Struct("=IHHII")
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")  # family, index, state, flags, type
-_ATTRIBUTE = struct.Struct("=HH")
 
 
 def drop_waiting(devices: Collection[str]) -> str:
@@ -43,10 +50,10 @@ def drop_waiting(devices: Collection[str]) -> str:
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as sock:
             sock.settimeout(ANSWER_S)
-            sock.send(_frame(_GET, _DUMP, 1, _NEIGHBOUR.pack(socket.AF_UNSPEC, 0, 0, 0, 0)))
+            sock.send(request(_GET, _REQUEST | _DUMP, 1, _NEIGHBOUR.pack(socket.AF_UNSPEC, 0, 0, 0, 0)))
             waiting = [row for part, data in _answers(sock, 1) if (row := _incomplete(part, data, indices))]
             for sequence, row in enumerate(waiting, start=2):
-                sock.send(_frame(_DELETE, _ACK, sequence, row))
+                sock.send(request(_DELETE, _REQUEST | _ACK, sequence, row))
                 with suppress(FileNotFoundError):  # answered, or given up, meanwhile
                     list(_answers(sock, sequence))
     except (OSError, ValueError) as error:
@@ -75,16 +82,5 @@ def _incomplete(part: Part, data: bytes, indices: Collection[int]) -> bytes:
     family, index, state, _flags, _type = _NEIGHBOUR.unpack_from(data, part.start)
     if not state & _INCOMPLETE or index not in indices:
         return b""
-    at = part.start + _NEIGHBOUR.size
-    while at + _ATTRIBUTE.size <= part.end:
-        length, kind = _ATTRIBUTE.unpack_from(data, at)
-        if length < _ATTRIBUTE.size:
-            raise ValueError(f"netlink attribute of {length} bytes")
-        if kind == _DESTINATION:
-            return _NEIGHBOUR.pack(family, index, 0, 0, 0) + data[at : at + length]
-        at += (length + 3) & ~3
-    return b""
-
-
-def _frame(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
-    return _HEADER.pack(_HEADER.size + len(body), kind, _REQUEST | flags, sequence, 0) + body
+    destination = attributes(data, part.start + _NEIGHBOUR.size, part.end).get(_DESTINATION, b"")
+    return _NEIGHBOUR.pack(family, index, 0, 0, 0) + attribute(_DESTINATION, destination) if destination else b""

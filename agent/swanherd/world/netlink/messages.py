@@ -160,19 +160,25 @@ def error_of(part: Part, datagram: bytes) -> int:
     return -int(_S32.unpack_from(datagram, part.start)[0]) if part.end - part.start >= _S32.size else 0
 
 
+def request(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
+    """A whole request."""
+    return _HEADER.pack(_HEADER.size + len(body), kind, flags, sequence, 0) + body
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """An attribute of a request."""
+    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value.ljust((len(value) + 3) & ~3, b"\0")
+
+
 def dump_request(kind: int, sequence: int) -> bytes:
     """The request for all links, addresses, or routes of the main table, of all families."""
     if kind == RTM_GETLINK:
-        body = (
-            _LINK.pack(_AF_UNSPEC, 0, 0, 0, 0)
-            + _ATTRIBUTE.pack(8, _IFLA_EXT_MASK)
-            + _U32.pack(_RTEXT_FILTER_SKIP_STATS)
-        )
+        body = _LINK.pack(_AF_UNSPEC, 0, 0, 0, 0) + attribute(_IFLA_EXT_MASK, _U32.pack(_RTEXT_FILTER_SKIP_STATS))
     elif kind == RTM_GETADDR:
         body = _ADDRESS.pack(_AF_UNSPEC, 0, 0, 0, 0)
     else:
         body = _ROUTE.pack(_AF_UNSPEC, 0, 0, 0, RT_TABLE_MAIN, 0, 0, 0, 0)
-    return _HEADER.pack(_HEADER.size + len(body), kind, _NLM_F_REQUEST_DUMP, sequence, 0) + body
+    return request(kind, _NLM_F_REQUEST_DUMP, sequence, body)
 
 
 def path_request(packed: bytes, sequence: int) -> bytes:
@@ -180,19 +186,17 @@ def path_request(packed: bytes, sequence: int) -> bytes:
     family = _AF_INET if len(packed) == _ADDRESS_BYTES[_AF_INET] else _AF_INET6
     body = (
         _ROUTE.pack(family, len(packed) * 8, 0, 0, 0, 0, 0, 0, _RTM_F_LOOKUP_TABLE)
-        + _ATTRIBUTE.pack(_ATTRIBUTE.size + len(packed), _RTA_DST)
-        + packed
-        + _ATTRIBUTE.pack(_ATTRIBUTE.size + _U32.size, _RTA_UID)
-        + _U32.pack(_ROOT_UID)
+        + attribute(_RTA_DST, packed)
+        + attribute(_RTA_UID, _U32.pack(_ROOT_UID))
     )
-    return _HEADER.pack(_HEADER.size + len(body), RTM_GETROUTE, _NLM_F_REQUEST, sequence, 0) + body
+    return request(RTM_GETROUTE, _NLM_F_REQUEST, sequence, body)
 
 
 def path_of(part: Part, datagram: bytes) -> PathMessage:
     """What the answer says. ValueError where it cannot be read."""
     try:
         _, _, _, _, table, _, _, _, _ = _ROUTE.unpack_from(datagram, part.start)
-        found = _attributes(datagram, part.start + _ROUTE.size, part.end)
+        found = attributes(datagram, part.start + _ROUTE.size, part.end)
         if _RTA_TABLE in found:
             (table,) = _U32.unpack(found[_RTA_TABLE])
         ifindex = _U32.unpack(found[_RTA_OIF])[0] if _RTA_OIF in found else None
@@ -201,7 +205,8 @@ def path_of(part: Part, datagram: bytes) -> PathMessage:
     return PathMessage(ifindex, table)
 
 
-def _attributes(data: bytes, at: int, end: int) -> dict[int, bytes]:
+def attributes(data: bytes, at: int, end: int) -> dict[int, bytes]:
+    """The attributes from *at* to *end*, by kind. ValueError where a length makes no sense."""
     found: dict[int, bytes] = {}
     while at + _ATTRIBUTE.size <= end:
         length, kind = _ATTRIBUTE.unpack_from(data, at)
@@ -214,7 +219,7 @@ def _attributes(data: bytes, at: int, end: int) -> dict[int, bytes]:
 
 def _address(part: Part, data: bytes) -> AddressMessage | None:
     family, prefix, flags, _scope, index = _ADDRESS.unpack_from(data, part.start)
-    found = _attributes(data, part.start + _ADDRESS.size, part.end)
+    found = attributes(data, part.start + _ADDRESS.size, part.end)
     far = found.get(_IFA_ADDRESS, b"")
     near = found.get(_IFA_LOCAL, far)  # IPv6 gives LOCAL only beside a peer
     if len(near) != _ADDRESS_BYTES.get(family):
@@ -236,10 +241,10 @@ def _link(part: Part, data: bytes) -> LinkMessage | None:
     family, _hardware, index, flags, _change = _LINK.unpack_from(data, part.start)
     if family != _AF_UNSPEC:
         return None  # a bridge's word about its port: "deleted" there means only that it left the bridge
-    found = _attributes(data, part.start + _LINK.size, part.end)
+    found = attributes(data, part.start + _LINK.size, part.end)
     if _IFLA_WIRELESS in found or _IFLA_IFNAME not in found:
         return None  # a wireless event wears the same type and carries no state
-    info = _attributes(found.get(_IFLA_LINKINFO, b""), 0, len(found.get(_IFLA_LINKINFO, b"")))
+    info = attributes(found.get(_IFLA_LINKINFO, b""), 0, len(found.get(_IFLA_LINKINFO, b"")))
     kind = _text(info[_IFLA_INFO_KIND]) if _IFLA_INFO_KIND in info else None
     parent = None
     # A veth's "link" is its peer, beside it and not below; another namespace's index means nothing here.
@@ -262,7 +267,7 @@ def _route(part: Part, data: bytes) -> RouteMessage | None:
         return None
     if family not in {_AF_INET, _AF_INET6} or (kind != _RTN_UNICAST and kind not in _RTN_REJECTS):
         return None
-    found = _attributes(data, part.start + _ROUTE.size, part.end)
+    found = attributes(data, part.start + _ROUTE.size, part.end)
     hops: tuple[Hop, ...] = ()
     if kind == _RTN_UNICAST:
         hops = tuple(_hops(found, flags))
