@@ -186,7 +186,7 @@ class Store:
     def recorded(self, record: Record) -> None:
         """The record on disk is now *record*."""
         entries = record.entries
-        changed = {name for name in set(entries) | set(self.entries) if entries.get(name) != self.entries.get(name)}
+        changed = {name for name in {*entries, *self.entries} if _differ(entries.get(name), self.entries.get(name))}
         moved = any(_pairs(entries, name) != _pairs(self.entries, name) for name in changed)
         if record.charon != self._recorded_in:
             changed |= set(entries)
@@ -345,6 +345,10 @@ class Store:
                 own = ip not in self._vips and not ip.is_link_local
                 if ip.version == connection.ip_version and on_device and own:
                     yield ip
+
+
+def _differ(new: Entry | None, old: Entry | None) -> bool:
+    return new is not old and new != old  # after each write, of ten thousand
 
 
 def _pairs(entries: Mapping[str, Entry], name: str) -> frozenset[Pair]:

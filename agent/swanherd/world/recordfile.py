@@ -24,6 +24,8 @@ class RecordFile:
     def __init__(self, *, runtime_dir: Path, state_dir: Path) -> None:
         self.path: Final = runtime_dir / FILE_NAME
         self.copy: Final = state_dir / FILE_NAME
+        self._written: dict[str, tuple[Entry, str]] = {}
+        """Of each entry of the last record: its text. Ten thousand are written again when one has changed."""
 
     def read(self) -> tuple[Record, str]:
         """The record, and what was wrong with it (empty: nothing).
@@ -43,13 +45,24 @@ class RecordFile:
 
     def write(self, record: Record) -> None:
         """Write both. The copy is a convenience: it raises nothing; the file itself raises OSError."""
-        text = json.dumps(_document(record), separators=(",", ":"))
+        text = self._text(record)
         replace_file(self.path, text, durable=False)
         try:
             replace_file(self.copy, text, durable=True)
         except OSError:
             # A full disk must not stop a takeover: the first file is the one that a restart reads.
             return
+
+    def _text(self, record: Record) -> str:
+        charon = None if record.charon is None else [record.charon.pid, record.charon.start_ticks]
+        before, self._written = self._written, {}
+        for name, entry in record.entries.items():
+            known = before.get(name)
+            if known is None or known[0] is not entry:
+                known = entry, f"{_json(name)}:{_json(_document(entry))}"
+            self._written[name] = known
+        entries = ",".join(text for _, text in self._written.values())
+        return f'{{"format":{FORMAT},"charon":{_json(charon)},"entries":{{{entries}}}}}'
 
     def remove(self) -> None:
         """Remove both; missing ones are fine."""
@@ -71,20 +84,17 @@ def replace_file(path: Path, text: str, *, durable: bool) -> None:
     new.replace(path)
 
 
-def _document(record: Record) -> dict[str, Any]:
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _document(entry: Entry) -> dict[str, Any]:
     return {
-        "format": FORMAT,
-        "charon": None if record.charon is None else [record.charon.pid, record.charon.start_ticks],
-        "entries": {
-            name: {
-                "digests": sorted(entry.digests),
-                "shared_id": entry.shared_id,
-                "pairs": [[str(pair.source), str(pair.remote)] for pair in sorted(entry.pairs, key=str)],
-                "keys": sorted(entry.keys),
-                "sas": {str(unique_id): _print(sa) for unique_id, sa in entry.sas.items()},
-            }
-            for name, entry in record.entries.items()
-        },
+        "digests": sorted(entry.digests),
+        "shared_id": entry.shared_id,
+        "pairs": [[str(pair.source), str(pair.remote)] for pair in sorted(entry.pairs, key=str)],
+        "keys": sorted(entry.keys),
+        "sas": {str(unique_id): _print(sa) for unique_id, sa in entry.sas.items()},
     }
 
 

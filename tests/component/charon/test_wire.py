@@ -188,7 +188,7 @@ async def test_who_waits_for_a_connection_gets_it_as_long_as_others_are_answered
 async def test_whoever_leaves_the_queue_leaves_his_turn(tmp_path: Path) -> None:
     """A call that is cancelled while it waits for a connection takes none away, at whatever moment that is.
 
-    Broken by: ``_turn`` not giving back a slot that came with the cancellation.
+    Broken by: ``Turns.take`` not giving back a slot that came with the cancellation.
     """
     held: list[Caller] = []
 

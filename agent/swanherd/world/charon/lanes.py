@@ -15,6 +15,7 @@ from typing import Final
 from swanherd.world.charon.codec import Outgoing, Section, decode, encode, text
 from swanherd.world.charon.errors import CharonRefused, CharonSilent
 from swanherd.world.charon.transport import Reply, ViciConnection
+from swanherd.world.charon.turns import Turns
 
 TAKEOVER_LIMIT: Final = 3
 RELEASE_LIMIT: Final = 4
@@ -67,8 +68,8 @@ class Ledger:
 class Lane:
     """Calls of one kind. Every call that is sent ends by its deadline; its connection is then never used again.
 
-    One that waits for a connection ends when none of the others was answered for as long: a thousand who ask at once
-    get their turns. Had the wait counted, most of a thousand releases would have given up unsent, to begin anew.
+    One that waits for a connection ends when none of the others was answered for as long (:class:`Turns`). Had the wait
+    counted, most of a thousand releases would have given up unsent, to begin anew.
     """
 
     def __init__(
@@ -89,9 +90,8 @@ class Lane:
         self._on_late = on_late
         self._limit = limit
         self._busy = 0
-        self._answers = 0
         self._idle = asyncio.Event()
-        self._slots = asyncio.Semaphore(limit)
+        self._turns = Turns(limit, patience_s=deadline_s)
         self._free: list[ViciConnection] = []
         self._left: set[asyncio.Future[Reply]] = set()
         self._open: set[ViciConnection] = set()
@@ -116,7 +116,7 @@ class Lane:
         answer: asyncio.Future[Reply] | None = None
         deadline_s = deadline_s or self._deadline_s
         try:
-            await self._turn(deadline_s)
+            await self._turns.take()
             async with asyncio.timeout(deadline_s):
                 answer = await self._send(command, message, stream=stream, name=name)
                 await asyncio.wait((answer,))
@@ -155,25 +155,6 @@ class Lane:
 
     # --- inside -------------------------------------------------------------------------------------------------
 
-    async def _turn(self, patience_s: float) -> None:
-        """Wait for a slot; TimeoutError if nobody who has one was answered for *patience_s*."""
-        if not self._slots.locked():
-            await self._slots.acquire()
-            return
-        turn = asyncio.ensure_future(self._slots.acquire())
-        mine = False
-        try:
-            answered = -1
-            while not turn.done() and answered != self._answers:
-                answered = self._answers
-                await asyncio.wait((turn,), timeout=patience_s)
-            mine = turn.done()
-        finally:
-            if not mine and not turn.cancel():  # it came together with a cancellation: it must not be lost with that
-                self._slots.release()
-        if not mine:
-            raise TimeoutError
-
     async def _send(self, command: str, message: Outgoing, *, stream: str, name: str) -> asyncio.Future[Reply]:
         """Send by a connection of its own, for which the caller has a slot."""
         try:
@@ -182,7 +163,7 @@ class Lane:
             connection = await self._usable()
             answer = connection.send(command, packet, stream=stream)
         except BaseException:  # a cancellation too: the slot must not be lost with it
-            self._slots.release()
+            self._turns.give_back(answered=False)
             raise
         self._busy += 1
         self._idle.clear()
@@ -208,10 +189,9 @@ class Lane:
     def _answered(self, connection: ViciConnection, name: str, answer: asyncio.Future[Reply]) -> None:
         """The answer, or the end, has come; perhaps long after the caller left."""
         self._busy -= 1
-        self._answers += 1
         if not self._busy:
             self._idle.set()
-        self._slots.release()
+        self._turns.give_back(answered=True)
         failed = answer.cancelled() or answer.exception() is not None
         if answer in self._left:
             self._left.discard(answer)
