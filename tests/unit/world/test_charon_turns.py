@@ -49,18 +49,18 @@ async def test_all_give_up_when_nobody_is_answered() -> None:
     turns, taken = Turns(1, patience_s=PATIENCE_S), list[str]()
     loop = asyncio.get_running_loop()
     began = loop.time()
-    (first, second) = await _many(turns, 2, taken)
+    first, second, third = await _many(turns, 3, taken)
     await asyncio.sleep(PATIENCE_S / 2)
     late = asyncio.create_task(_take(turns, "late", taken))
-    await asyncio.sleep(PATIENCE_S / 4)
-    await first
-    for task, after_s in ((second, PATIENCE_S), (late, PATIENCE_S * 1.5)):
+    turns.give_back(answered=False)
+    await asyncio.gather(first, second)
+    for task, after_s in ((third, PATIENCE_S), (late, PATIENCE_S * 1.5)):
         with pytest.raises(TimeoutError):
             await task
         assert loop.time() - began == pytest.approx(after_s, abs=0.01)
     turns.give_back(answered=False)
     await _take(turns, "after", taken)
-    assert taken == ["0", "after"]
+    assert taken == ["0", "1", "after"]
 
 
 @pytest.mark.parametrize("given_first", [True, False])
