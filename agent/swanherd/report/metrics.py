@@ -66,7 +66,7 @@ class Measured:
         )
         self._latency = Histogram(
             "swanherd_loop_latency_seconds",
-            "How late the loop woke, looked at ten times a second.",
+            "How late the loop woke, looked at two to ten times a second.",
             buckets=LATENCY_BUCKETS_S,
             registry=registry,
         )

@@ -10,6 +10,8 @@ from swanherd.runtime.stall import StallWatch
 
 VRRP_MISSES: Final = 3
 """Adverts that a backup misses before it takes over (the master-down interval of RFC 5798, without the skew)."""
+UNDECLARED_INTERVAL_S: Final = 1.0
+"""Between adverts of which nothing is declared: keepalived's default."""
 
 
 class Doubts:
@@ -52,6 +54,16 @@ def _spoken(
                 yield interface.vrrp, facts, entry
 
 
+def patience_s(intent: Intent) -> float:
+    """How long this gateway may stand still before another one takes any of its VIPs over."""
+    intervals = [
+        interface.vrrp.advert_interval_s if interface.vrrp is not None else UNDECLARED_INTERVAL_S
+        for interface in intent.interfaces.values()
+        if interface.vips
+    ]
+    return VRRP_MISSES * min(intervals, default=float("inf"))
+
+
 def _patience_s(connection: Connection, intent: Intent) -> float:
     """How long this gateway may stand still before another one takes *connection*'s VIP over."""
     intervals = [
@@ -62,4 +74,4 @@ def _patience_s(connection: Connection, intent: Intent) -> float:
     vips = any(intent.interfaces[name].vips for name in connection.interfaces if name in intent.interfaces)
     if not vips:
         return float("inf")
-    return VRRP_MISSES * min(intervals, default=1.0)
+    return VRRP_MISSES * min(intervals, default=UNDECLARED_INTERVAL_S)

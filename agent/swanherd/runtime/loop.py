@@ -15,6 +15,7 @@ from swanherd.core.explain import Explanation, explain
 from swanherd.core.facts import Known, Pair
 from swanherd.core.intent import Connection, Intent
 from swanherd.core.orphans import kept_and_lost
+from swanherd.core.rhythm import rest_s
 from swanherd.core.view import Memory
 from swanherd.core.words import Reason
 from swanherd.report.published import Transition
@@ -38,9 +39,6 @@ priority, has its turn at once."""
 
 ALIVE_S: Final = 10.0
 """How often there is a pass though nothing happened, which judges the wire, and shows life."""
-
-FULL_PASS_S: Final = 60.0
-"""How often everything is decided anew though nothing happened: checks the incremental passes."""
 
 
 @dataclass(slots=True)
@@ -110,9 +108,8 @@ class Loop:
             if (latest := self._stalls.until(0.0)) != stalled:
                 stalled = latest
                 await _world_first()
-            if clock() >= self._full_at:
-                self._store.all_due()
-                self._full_at = clock() + FULL_PASS_S
+            if full := clock() >= self._full_at:
+                self._store.all_due()  # though nothing happened: checks the incremental passes
             if clock() >= self._alive_at:
                 self._store.wire_due = True
                 self._alive_at = clock() + self._alive_s
@@ -122,6 +119,8 @@ class Loop:
             started = clock()
             changes = await self._pass(due)
             self._teller.passed(changes, took_s=clock() - started)
+            if full:
+                self._full_at = clock() + rest_s(clock() - started)
             await self._store.changed(self._next_look())
 
     def stir(self, names: Iterable[str] | None) -> None:

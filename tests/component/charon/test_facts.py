@@ -12,6 +12,7 @@ from swanherd.core.intent import Connection, Identity
 from swanherd.world.charon import CharonRefused
 from swanherd.world.charon.codec import Outgoing, encode
 from swanherd.world.charon.listener import OWN_LOAD_S
+from swanherd.world.charon.looker import YOUNG_S
 from swanherd.world.charon.messages import load_conn
 from swanherd.world.charon.transport import ViciConnection
 from tests.component.charon.agents import running
@@ -97,6 +98,27 @@ async def test_load_all_by_somebody_unloads_ours(sites: tuple[Site, Site]) -> No
         assert here.up()
         await here.load(ours, left)
         assert (await here.charon.read("office")).sas == here.here().sas != ()
+
+
+async def test_what_somebody_takes_away_is_seen_long_after_the_start_too(sites: tuple[Site, Site]) -> None:
+    """Each kind alone, by the question about it: there is no event for any of them.
+
+    Broken by: an answer that differs from the last one not being read.
+    """
+    left, right = sites
+    ours = connection(left, right)
+    async with running(left.socket_path) as here:
+        await here.load(ours, left)
+        await here.charon.install(ours, ours.children[0])
+        await here.until(lambda: here.here().traps, "trapped")
+        await asyncio.sleep(YOUNG_S)  # until then all of them are read, and often
+        somebody = left.vici()
+        await asyncio.to_thread(somebody.uninstall, {"child": "lan"})
+        await here.until(lambda: not here.here().traps, "the trap is gone")
+        await asyncio.to_thread(somebody.unload_shared, {"id": ours.shared_id})
+        await here.until(lambda: here.here().secret is None, "the secret is gone")
+        await asyncio.to_thread(somebody.unload_conn, {"name": "office"})
+        await here.until(lambda: here.here().config is None, "the connection is gone")
 
 
 async def test_somebody_elses_connection_under_our_name(sites: tuple[Site, Site]) -> None:

@@ -10,7 +10,8 @@ from swanherd.core.evidence import VOUCH_INTERVALS, Heard, VrrpFacts
 from swanherd.core.facts import Known
 from swanherd.core.facts import Link as Device
 from swanherd.core.intent import Intent
-from swanherd.runtime.loop import ALIVE_S, FULL_PASS_S
+from swanherd.core.rhythm import SELDOM_S
+from swanherd.runtime.loop import ALIVE_S
 from swanherd.runtime.neighbours import ANNOUNCE_AGAIN_S
 from tests.unit.core.settings import ALPHA, VIP_LTE, VIP_WAN, WAN
 from tests.unit.core.views import VERSION, network, sa
@@ -105,7 +106,7 @@ async def test_everything_is_decided_anew_though_nothing_happens() -> None:
     async with beating() as heart:
         await asyncio.sleep(0.1)
         heart.charon.looked.clear()
-        await asyncio.sleep(FULL_PASS_S)
+        await asyncio.sleep(SELDOM_S)
         assert "alpha" in heart.charon.looked
 
 

@@ -1,6 +1,6 @@
 """The agent notices that its own loop stood still, before it decides anything."""
 
-from swanherd.runtime.stall import BEAT_S, NOTED_S, StallWatch
+from swanherd.runtime.stall import BEAT_S, LONGEST_BEAT_S, NOTED_S, StallWatch
 
 
 def test_a_stall_is_noted_with_its_length_and_end() -> None:
@@ -24,6 +24,24 @@ def test_what_every_loop_does_is_no_stall() -> None:
     assert watch.until(0.0) is None
     assert round(watch.take_worst(), 3) == NOTED_S / 2
     assert watch.take_worst() == 0.0
+
+
+def test_who_is_patient_is_watched_less_often() -> None:
+    """Six beats in the time that matters, two to ten in a second; the beat that is on its way keeps its length.
+
+    Broken by: a new length in force at once, which takes the rest of a longer beat for a standstill.
+    """
+    told: list[float] = []
+    watch = StallWatch(now=10.0, on_stall=told.append)
+    for patience_s, beat_s in ((0.03, BEAT_S), (0.3, BEAT_S), (1.8, 0.3), (3.0, LONGEST_BEAT_S), (float("inf"), 0.5)):
+        watch.expect(patience_s)
+        assert round(watch.beat_s, 3) == beat_s
+    watch.beat(10.0)
+    watch.expect(0.3)
+    watch.beat(10.5)
+    assert told == []
+    watch.beat(11.5)
+    assert [round(length, 3) for length in told] == [0.9]
 
 
 def test_the_time_before_the_loop_began_is_no_stall() -> None:

@@ -29,13 +29,16 @@ NOTHING: Final[Outgoing] = MappingProxyType({})
 
 @dataclass(slots=True)
 class CharonStats:
-    """Counters since the start of the agent, and how many commands have no answer yet although nobody waits for it."""
+    """Counters since the start of the agent."""
 
     calls: int = 0
     refused: int = 0
     timeouts: int = 0
     reconnects: int = 0
     unsettled: int = 0
+    """Commands that have no answer yet although nobody waits for it."""
+    answered_at: float = float("-inf")
+    """When charon answered last, whatever it was asked (the loop's clock)."""
 
 
 class Ledger:
@@ -193,6 +196,8 @@ class Lane:
             self._idle.set()
         self._turns.give_back(answered=True)
         failed = answer.cancelled() or answer.exception() is not None
+        if not failed:
+            self._stats.answered_at = asyncio.get_running_loop().time()
         if answer in self._left:
             self._left.discard(answer)
             self._stats.unsettled -= 1

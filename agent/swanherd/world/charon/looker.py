@@ -5,22 +5,25 @@ Reads by name and full reads run side by side; the mirror's stamps keep an older
 
 import asyncio
 from collections.abc import Callable, Iterator
+from itertools import cycle
 from typing import Final
 
 from swanherd.core.facts import LoadedConfig
+from swanherd.core.rhythm import rest_s, until_tick_s
 from swanherd.world.charon.errors import CharonSilent
 from swanherd.world.charon.lanes import Lane
 from swanherd.world.charon.messages import connection_of, is_ours
 from swanherd.world.charon.mirror import Mirror
 from swanherd.world.charon.reader import DECODE_BATCH, EVERYTHING, Reader
 
+ASK_S: Final = 0.5
+"""Loaded names, secrets, keys and traps: somebody's ``swanctl --load-all`` changes them without an event. One of the
+four is asked for so often, in turn, and all at once where an answer differs: each is two seconds old at most."""
 REREAD_S: Final = 1.0
-"""Loaded names, secrets and traps: somebody's ``swanctl --load-all`` sends no event. 1-20 ms of charon's time."""
+"""All four, while commands of our own change them."""
 REREAD_YOUNG_S: Final = 0.25
 YOUNG_S: Final = 5.0
 """After charon's start its service file loads swanctl.conf, which unloads ours: look often until that is over."""
-CHECK_S: Final = 60.0
-"""All SAs and configurations, in case an event was lost: 0.2 s of charon's time for a thousand."""
 CHASE_S: Final = (0.005, 0.03, 0.15, 0.6)
 """An event or a log line comes before charon has destroyed the SA that it is about: look again after these times."""
 CHECK_UP_S: Final = 1.0
@@ -44,8 +47,9 @@ class Looker:
         self._checks: set[str] = set()
         self._gone_checks: set[str] = set()
         self._read: tuple[object, object, object, object] = (None, None, None, None)
-        """What was read and put into the mirror last, when its stamp was ``_read_at``."""
-        self._read_at = -1
+        """What was read and put into the mirror last, when its stamp was ``_names_read``."""
+        self._names_read = -1
+        self._names_read_at = 0.0
         self._stirred = asyncio.Event()
         self._all_due = asyncio.Event()
         self.awake = asyncio.Event()
@@ -129,20 +133,32 @@ class Looker:
     async def check_names(self) -> None:
         """Read the names of what is loaded, often."""
         loop = asyncio.get_running_loop()
-        young_until = loop.time() + YOUNG_S
+        began = loop.time()
+        reader = self._reader
+        questions = cycle(enumerate((reader.names, reader.shared_ids, reader.key_ids, reader.traps)))
         while True:
-            await asyncio.sleep(REREAD_YOUNG_S if loop.time() < young_until else REREAD_S)
+            young = loop.time() < began + YOUNG_S
+            await asyncio.sleep(REREAD_YOUNG_S if young else until_tick_s(loop.time(), ASK_S))
             await self.awake.wait()
             try:
-                await self._read_names()
+                if young:
+                    await self._read_names()
+                elif self._mirror.now == self._names_read:
+                    position, ask = next(questions)
+                    if await ask() is not self._read[position]:
+                        await self._read_names()
+                elif loop.time() >= self._names_read_at + REREAD_S:
+                    await self._read_names()
             except CharonSilent:
                 self.look_at_all()
 
     async def check_all(self, on_read: Callable[[], None]) -> None:
         """Read everything now, slowly, and whenever asked; *on_read* is called each time that everything was read."""
+        loop = asyncio.get_running_loop()
         while True:
             await self.awake.wait()
             self._all_due.clear()
+            began = loop.time()
             try:
                 await self._read_names()
                 await self._read_all()
@@ -153,7 +169,7 @@ class Looker:
             else:
                 on_read()
             try:
-                async with asyncio.timeout(CHECK_S):
+                async with asyncio.timeout(rest_s(loop.time() - began)):
                     await self._all_due.wait()
             except TimeoutError:
                 pass  # it is time for the slow check
@@ -183,7 +199,7 @@ class Looker:
                 changed.add(name)
         since = self._mirror.now
         changed |= self._mirror.put_all_sas(await self._reader.all_sas(), since)
-        self._read_at = -1  # what somebody has unloaded meanwhile may have been listed still
+        self._names_read = -1  # what somebody has unloaded meanwhile may have been listed still
         self._tell(changed)
 
     async def _read_names(self) -> None:
@@ -191,9 +207,10 @@ class Looker:
         reader = self._reader
         read = (await reader.names(), await reader.shared_ids(), await reader.key_ids(), await reader.traps())
         stamp = self._mirror.now
-        if stamp == since == self._read_at and all(new is old for new, old in zip(read, self._read, strict=True)):
+        self._names_read_at = asyncio.get_running_loop().time()
+        if stamp == since == self._names_read and all(new is old for new, old in zip(read, self._read, strict=True)):
             return  # every second, and of a thousand connections
-        self._read, self._read_at = read, since
+        self._read, self._names_read = read, since
         names, shared_ids, key_ids, traps = read
         changed = set(self._put_names(names, since))
         ours = frozenset(connection_of(key) for key in shared_ids if is_ours(key))

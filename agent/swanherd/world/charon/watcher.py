@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from swanherd.core.facts import CharonIdentity, Known, Unknown
+from swanherd.core.rhythm import until_tick_s
 from swanherd.world.charon.errors import CharonError, CharonGone
 from swanherd.world.charon.lanes import CharonStats
 from swanherd.world.charon.listener import EVENTS, Listener
@@ -15,9 +16,13 @@ from swanherd.world.charon.transport import Reply, ViciConnection
 
 RECONNECT_S: Final = 0.05
 """Between two tries to connect. A refused connect costs 20 us; what is waited here is outage."""
-PROBE_EVERY_S: Final = 0.5
-PROBE_DEADLINE_S: Final = 1.0
-"""charon answers ``version`` in 0.3 ms, and in 0.1 s with a thousand handshakes under way."""
+LOOK_S: Final = 0.5
+"""How often is seen whether charon has answered lately: the looker asks it something as often, in the same turn."""
+QUIET_S: Final = 0.75
+"""So long after charon's last answer to anything it is asked whether it lives."""
+PROBE_DEADLINE_S: Final = 0.75
+"""charon answers ``version`` in 0.3 ms, and in 0.1 s with a thousand handshakes under way: it has been silent twice as
+long when it is called frozen, and one that froze just after an answer is known to be in 1.75 s."""
 
 
 class Watcher:
@@ -94,11 +99,17 @@ class Watcher:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _probe(self) -> None:
+        loop = asyncio.get_running_loop()
         connection = await ViciConnection.open(self._path)
+        answered_at = float("-inf")
         try:
             while True:
+                quiet_s = loop.time() - max(answered_at, self._stats.answered_at)
+                if quiet_s < QUIET_S:
+                    await asyncio.sleep(until_tick_s(loop.time(), LOOK_S))
+                    continue
                 await self._answered(connection.send("version"))
-                await asyncio.sleep(PROBE_EVERY_S)
+                answered_at = loop.time()
         finally:
             connection.close()
 

@@ -22,8 +22,8 @@ from swanherd.world.firewall.snapshot import Snapshot, holds, read, stopped
 
 GENERATION_CHECK_S: Final = 2.0
 """How often the generation is asked for, should a notification be lost: one message of 20 us."""
-FULL_CHECK_S: Final = 60.0
-"""How often the table is read whole though nothing is said to have changed (1000 pairs: a few ms)."""
+FULL_CHECK_S: Final = 600.0
+"""How often the table is read whole though its generation is the same, which it cannot be after a change."""
 RETRY_S: Final = 1.0
 """Until the next attempt to subscribe and read where that was not possible."""
 COMMIT_ATTEMPTS: Final = 20
