@@ -90,11 +90,12 @@ class Child:
     rekey_s: int = 3600
     start: Start | None = None
     """None: as the connection."""
+    agreed: str = field(init=False, repr=False, compare=False)
+    """A print of what a CHILD_SA of this child has agreed with the peer, and keeps through every rekey."""
 
-    @property
-    def agreed(self) -> str:
-        """A print of what a CHILD_SA of this child has agreed with the peer, and keeps through every rekey."""
-        return _print(self, CHILD_AGREED)
+    def __post_init__(self) -> None:
+        """Made once: it is asked for in every decision."""
+        object.__setattr__(self, "agreed", _print(self, CHILD_AGREED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +215,12 @@ class Connection:
     """The GRE device whose packets its child protects; charon is not told of it."""
     when_down: Literal["drop", "pass"] = field(default="drop", repr=False)
     """What becomes of the children's traffic while it has no SA; charon is told nothing of it (see ``fingerprint``)."""
+    agreed: str = field(init=False, repr=False, compare=False)
+    """A print of what an IKE_SA of this connection has agreed with the peer, and keeps through every rekey."""
+
+    def __post_init__(self) -> None:
+        """Made once: it is asked for in every decision."""
+        object.__setattr__(self, "agreed", _print(self, IKE_AGREED))
 
     @property
     def table(self) -> str:
@@ -230,11 +237,6 @@ class Connection:
         if self.start is Start.RESPOND:
             return Start.RESPOND
         return child.start or self.start
-
-    @property
-    def agreed(self) -> str:
-        """A print of what an IKE_SA of this connection has agreed with the peer, and keeps through every rekey."""
-        return _print(self, IKE_AGREED)
 
     def fingerprint(self, source: IPAddress) -> str:
         """Same fingerprint, same ``load-conn``: covers all that is sent to charon, with the source, and no secret.

@@ -112,10 +112,10 @@ def wanted_up(sas: Iterable[IkeSa], connection: Connection, source: IPAddress) -
         for child in sa.children
         if child.installed
     }
-    starts = {child: connection.start_of(child) for child in connection.children}
+    starts = ((child, connection.start_of(child)) for child in connection.children)
     return tuple(
         child
-        for child, start in starts.items()
+        for child, start in starts
         if start is Start.CONNECT or (start is Start.ON_DEMAND and child.name in elsewhere)
     )
 
