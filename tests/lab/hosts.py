@@ -19,6 +19,8 @@ START_TIMEOUT_S: Final = 20.0 * PATIENCE
 """A host stands in 30 ms; this much only on a machine in trouble."""
 RUN_TIMEOUT_S: Final = 30.0 * PATIENCE
 """No command of the lab takes so long; one that does has hung."""
+NAMESPACES: Final = {"mount": "mnt", "uts": "uts", "ipc": "ipc", "net": "net"}
+"""What a command in a host enters: nsenter's option, and the file of it. It is born into the pid namespace."""
 MARK: Final = {"SWANHERD_LAB": "1"}
 """In the environment of every process of the lab, so that whoever looks for leftovers finds exactly those."""
 
@@ -131,8 +133,12 @@ class Host:
 
     def argv(self, *argv: str | os.PathLike[str]) -> list[str]:
         """The command line that runs *argv* in this host's namespaces, except its pid namespace."""
-        enter = ("--mount", "--uts", "--ipc", "--net", "--root", "--wd")
-        return ["nsenter", "--target", str(self.pid), *enter, "--", *(os.fspath(arg) for arg in argv)]
+        # By file, never by --target: from 2.41 on nsenter looks that number up in its own pid namespace, which is the
+        # host's here. Where nsenter itself has it there, the command runs in the lab's network instead of the host's.
+        proc = f"/proc/{self.pid}"
+        enter = [f"--{option}={proc}/ns/{name}" for option, name in NAMESPACES.items()]
+        enter += [f"--root={proc}/root", f"--wd={proc}/cwd"]
+        return ["nsenter", *enter, "--", *(os.fspath(arg) for arg in argv)]
 
     def spawn(
         self,

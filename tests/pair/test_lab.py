@@ -4,13 +4,14 @@ Where a test names a mutation, that change to the lab (or to the script) made it
 """
 
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.lab.hosts import HostDownError
+from tests.lab.hosts import Host, HostDownError
 from tests.lab.lab import Lab
 from tests.lab.namespaces import socket_in
 from tests.lab.pair import Gateway, Pair, notify_pair
@@ -82,6 +83,28 @@ def test_a_process_is_the_callers_child_and_dies_with_its_host(lab: Lab) -> None
     assert first.wait(5) == -15
     lab.power_off(lab.gw_a)
     assert second.wait(5) == -9
+
+
+def test_a_command_runs_in_its_host_whatever_its_pid(tmp_path: Path) -> None:
+    """A command whose pid within the host is the one that the lab knows the host by runs in the host all the same.
+
+    Broken by: ``nsenter --target`` (util-linux 2.41 takes the number for one of the host's: about one command in a
+    host's life runs in the lab's own network, and says ``Cannot assign requested address``).
+    """
+    for _ in range(100):  # the host's pid shall be one that the host itself has not used up yet
+        subprocess.run(["true"], check=True)
+    host = Host("alone", logs=tmp_path)
+    host.launch()
+    host.ready()
+    try:
+        pid = 0
+        while pid < host.pid:
+            own, net = host.run("readlink", "/proc/self", "/proc/self/ns/net").stdout.split()
+            pid = int(own)
+            assert net == str(Path(host.netns).readlink()), f"pid {pid} in {host}"
+        assert pid == host.pid
+    finally:
+        host.stop()
 
 
 def test_orphans_are_reaped(lab: Lab) -> None:
