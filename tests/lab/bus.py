@@ -27,9 +27,11 @@ DEBIAN: Final = """\
 <allow send_requested_reply="true" send_type="error"/><allow receive_type="method_call"/>
 <allow receive_type="method_return"/><allow receive_type="error"/><allow receive_type="signal"/>
 <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus"/></policy>
-<includedir>/etc/dbus-1/system.d</includedir></busconfig>
+<includedir>/usr/share/dbus-1/system.d</includedir><includedir>/etc/dbus-1/system.d</includedir></busconfig>
 """
-"""What counts of Debian's own (its file has users that the lab's hosts do not): denied is what no package allows."""
+"""What counts of Debian's own (its file has users that the lab's hosts do not): denied is what no package allows.
+
+keepalived's policy is in the second directory on Debian 12, in the first one on 13."""
 
 
 class MessageBus(Daemon):
