@@ -45,6 +45,7 @@ test: lint unit component smoke-trixie pair kernel system untouched demo-smoke b
 test-all: test ## the same, and the rings that need more than this machine may have
 	$(MAKE) pair-long
 	$(MAKE) trixie
+	$(MAKE) kernel SUITE=trixie
 	$(MAKE) system SUITE=trixie
 
 lint: ## ruff, mypy, import layers
@@ -65,8 +66,8 @@ pair: ## tests on a whole gateway pair
 pair-long: ## tests on a whole gateway pair that take minutes
 	$(PYTEST) -q -m long tests/pair
 
-kernel: ## tests that need IPsec in the kernel: this one's, or Debian's in a virtual machine
-	tests/lab/xfrm -- tests/lab/once-more -v tests/kernel
+kernel: ## tests that need IPsec in the kernel: this one's, or Debian's in a virtual machine (SUITE=trixie for Debian 13)
+	tests/lab/xfrm --suite $(SUITE) -- tests/lab/once-more -v $(NO_LOOPTIME) tests/kernel
 
 trixie: ## the ring of the pair, on Debian 13's keepalived (2.3) and charon (6.0)
 	tests/lab/enter --suite trixie -- tests/lab/once-more -q $(NO_LOOPTIME) -m 'not long' tests/pair

@@ -6,6 +6,7 @@ file asks the outside: an emulated Python needs 10 s to import what it imports i
 
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 from pathlib import Path
@@ -22,13 +23,19 @@ SIZE_MB: Final = 2048
 
 
 def disks(scratch: Path) -> tuple[Path, Path, Path]:
-    """The images, in the order of the initramfs: tree, environment, clone. The first two are made once and cached."""
+    """The images, in the order of the initramfs: tree, environment, clone. The first two are made once for each suite, and cached."""
     return _cached(TREE, _tree_key()), _cached(VENV, _venv_key()), _clone(scratch)
+
+
+def _suite() -> str:
+    """Debian's name of the tree, whose Python has made the environment."""
+    return platform.freedesktop_os_release()["VERSION_CODENAME"]
 
 
 def _tree_key() -> str:
     seen = hashlib.sha256((TREE / "var/lib/dpkg/status").read_bytes())
-    seen.update(str(sorted(path.name for path in (TREE / "usr/lib/modules").glob("*/kernel/*"))).encode())
+    kernels = sorted(str(path.relative_to(TREE)) for path in (TREE / "usr/lib/modules").glob("*/kernel/*"))
+    seen.update(str(kernels).encode())
     return seen.hexdigest()[:12]
 
 
@@ -37,12 +44,13 @@ def _venv_key() -> str:
 
 
 def _cached(source: Path, key: str) -> Path:
-    image = CACHE / f"disk-{source.name}-{key}.ext4"
+    name = f"disk-{_suite()}-{source.name}"
+    image = CACHE / f"{name}-{key}.ext4"
     if not image.exists():
         fresh = image.with_suffix(f".{os.getpid()}")
         _make(source, fresh)
         fresh.rename(image)  # whoever else makes it at the same time makes the same
-        for old in CACHE.glob(f"disk-{source.name}-*.ext4"):
+        for old in CACHE.glob(f"{name}-*.ext4"):
             if old != image:
                 old.unlink(missing_ok=True)
     return image
