@@ -106,7 +106,10 @@ def test_life(netns: str) -> None:
 
 
 def test_somebody_elses(netns: str) -> None:
-    """A device that is there without our alias is refused and left alone; another one of ours is made all the same."""
+    """A device that is there without our alias is refused and left alone; another one of ours is made all the same.
+
+    One that would have its if_id is not, and who has it is told. Broken by: ``_made`` without ``_taken``.
+    """
     ip("link", "add", "ipsec-test", "type", "xfrm", "if_id", "7")
     before = ip("-d", "link", "show", "ipsec-test")
     troubles = apply(LINK, replace(LINK, name="ipsec-2", kind=XfrmLink(43), routes=frozenset(), guarded=frozenset()))
@@ -114,6 +117,8 @@ def test_somebody_elses(netns: str) -> None:
     assert "not swanherd's" in troubles["ipsec-test"]
     assert ip("-d", "link", "show", "ipsec-test") == before
     assert "ipsec-2" in ip("link")
+    other = replace(LINK, name="ipsec-3", kind=XfrmLink(7))
+    assert apply(other) == {"ipsec-3": "if_id 7 is taken by the device ipsec-test"}
     assert apply() == {}
     assert ip("-d", "link", "show", "ipsec-test") == before
     del netns
@@ -170,7 +175,7 @@ def test_somebody_elses_gre_device(netns: str) -> None:
     ip("link", "add", "gre-test", "type", "gre", *ends)
     before = ip("-d", "link", "show", "gre-test")
     assert "not swanherd's" in apply(GRE)["gre-test"]
-    assert apply(replace(GRE, name="gre-other"))["gre-other"]
+    assert "taken by the device gre-test" in apply(replace(GRE, name="gre-other"))["gre-other"]
     assert "gre-other" not in ip("link")
     assert DRAFT not in ip("link")
     assert apply() == {}

@@ -5,6 +5,7 @@ The only module that knows pyroute2. It waits for the kernel, milliseconds at a 
 
 # ruff: noqa: ANN401 - pyroute2 has no types
 
+import errno
 import socket
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
@@ -74,7 +75,7 @@ class Links:
 def _one(kernel: Any, link: Link, found: Any) -> None:
     if found is not None and not _is_ours(found):
         raise NetlinkError(
-            17, f"a device of this name is there, and it is not swanherd's ({_kind(found) or 'hardware'})"
+            errno.EEXIST, f"a device of this name is there, and it is not swanherd's ({_kind(found) or 'hardware'})"
         )
     if found is not None and link.kind is not None and not _becomes(kernel, found, link.kind):
         kernel.link("del", index=found["index"])
@@ -99,14 +100,22 @@ def _one(kernel: Any, link: Link, found: Any) -> None:
 
 def _becomes(kernel: Any, found: Any, kind: XfrmLink | GreLink) -> bool:
     """Whether *found* is such a device, or could be made one without taking it away."""
+    if _is_such(found, kind):
+        return True
+    if isinstance(kind, XfrmLink) or _kind(found) != _gre(kind):
+        return False
+    kernel.link("set", index=found["index"], **_spec_of(kind))
+    return True
+
+
+def _is_such(found: Any, kind: XfrmLink | GreLink) -> bool:
+    """Whether a device has what the kernel lets one alone have: its if_id, or its ends."""
     if isinstance(kind, XfrmLink):
-        return _kind(found) == "xfrm" and _data(found, "IFLA_XFRM_IF_ID") == kind.if_id
+        return _kind(found) == "xfrm" and bool(_data(found, "IFLA_XFRM_IF_ID") == kind.if_id)
     if _kind(found) != _gre(kind):
         return False
     have = tuple(_data(found, f"IFLA_{_gre(kind).upper()}_{end}") for end in ("LOCAL", "REMOTE"))
-    if have != (str(kind.local), str(kind.remote)):
-        kernel.link("set", index=found["index"], **_spec_of(kind))
-    return True
+    return have == (str(kind.local), str(kind.remote))
 
 
 def _spec_of(kind: XfrmLink | GreLink) -> dict[str, Any]:
@@ -129,11 +138,23 @@ def _made(kernel: Any, link: Link) -> int:
         kernel.link("del", index=stale)
     if link.kind is None:
         raise ValueError("a device of nothing that is known")
-    kernel.link("add", ifname=DRAFT, **_spec_of(link.kind))
+    try:
+        kernel.link("add", ifname=DRAFT, **_spec_of(link.kind))
+    except NetlinkError as error:
+        if error.code == errno.EEXIST:
+            raise NetlinkError(error.code, _taken(kernel, link.kind)) from error
+        raise
     (index,) = kernel.link_lookup(ifname=DRAFT)
     kernel.link("set", index=index, IFLA_IFALIAS=ALIAS)
     kernel.link("set", index=index, ifname=link.name)
     return int(index)
+
+
+def _taken(kernel: Any, kind: XfrmLink | GreLink) -> str:
+    """Who has what a new device would have."""
+    what = f"if_id {kind.if_id}" if isinstance(kind, XfrmLink) else f"the way from {kind.local} to {kind.remote}"
+    have = [_name(each) for each in kernel.get_links() if _is_such(each, kind)]
+    return f"{what} is taken by the device {', '.join(have) or '(gone now)'}"
 
 
 def _routes(kernel: Any, wanted: Mapping[str, Link], troubles: dict[str, str]) -> None:
