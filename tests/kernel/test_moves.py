@@ -1,100 +1,34 @@
 """AH, transport mode, GRE, a trap and an XFRM interface, by their examples: at the peer before and after a failover."""
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
 
+from tests.kernel.examples import AH, ALWAYS, EXAMPLES, INSIDE_GRE, NEVER, RARELY, TUNNEL, UP_S, examples_on
 from tests.lab.asking import vici_session
 from tests.lab.charon import VICI
 from tests.lab.loaded import read_loaded
 from tests.lab.pair import Gateway, Pair
-from tests.lab.peer import SECRET
-from tests.lab.topology import address, subnet, vip
+from tests.lab.topology import address, vip
 from tests.lab.waiting import wait_until
 
-EXAMPLES: Final = Path(__file__).parents[2] / "docs/examples"
-CONF_D: Final = "/etc/swanherd/conf.d"
-FILES: Final = ("ah", "transport", "gre-interface", "on-demand", "xfrm-interface", "nat-traversal")
-UP_S: Final = 120.0
-"""For all of them to come up, on an emulated machine."""
-
-AH: Final = "10.21.0.17"
-RARELY: Final = "10.21.0.11"
-ALWAYS: Final = "10.21.0.12"
-TUNNEL: Final = "10.21.0.20"
-NEVER: Final = "10.21.0.16"
-INSIDE_GRE: Final = "10.60.0.1"
-"""Behind the peer's end of the GRE."""
-GRE: Final = {"mode": "transport", "local_ts": ["dynamic[47]"], "remote_ts": ["dynamic[47]"]}
-L2TP: Final = {"mode": "transport", "local_ts": ["dynamic[115]"], "remote_ts": ["dynamic[115]"]}
+NAMES: Final = frozenset(example.name for example in EXAMPLES.values())
 DEVICES: Final = {"ipsec-branch": TUNNEL, "gre-branch": INSIDE_GRE}
 """And an address that is routed into each."""
-THEIR_GRE: Final = f"""\
-link add gre-branch type gre local {address("peer", "wan1")} remote {vip("wan1")}
-address add 172.31.0.2/32 dev gre-branch
-address add {INSIDE_GRE}/32 dev gre-branch
-link set gre-branch mtu 1400 up
-rule add from {INSIDE_GRE} lookup 60
-route add default dev gre-branch table 60
-"""
-"""The peer's end, which is always up: what answers from behind it goes back through it."""
-
-
-def to(host: str, **more: Any) -> dict[str, Any]:
-    """The peer's child for traffic to *host*."""
-    return {"local_ts": [f"{host}/32"], "remote_ts": [subnet("lan")], **more}
-
-
-PEER: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
-    "ah": ("ah", {"net": to(AH, ah_proposals=["sha256"])}),
-    "transport": ("transport", {"l2tp": L2TP}),
-    "gre": ("gre", {"gre": GRE}),
-    "on-demand": ("demand", {"rarely": to(RARELY), "always": to(ALWAYS)}),
-    "tunnel": ("tunnel", {"net": to(TUNNEL)}),
-    "nat-never": ("never", {"net": to(NEVER)}),
-}
-"""What each is called in its identities, and the peer's children."""
 
 
 @pytest.fixture
 def moving(pair: Pair) -> Iterator[Pair]:
     """The ring's pair, which runs the examples too."""
-    batch = "".join(f"address replace {host}/32 dev lo\n" for host in (AH, RARELY, ALWAYS, TUNNEL, NEVER))
-    pair.lab.peer.run("ip", "-batch", "-", text_in=batch + THEIR_GRE)
-    with vici_session(pair.lab.peer.path(VICI)) as session:
-        for name, (word, children) in PEER.items():
-            ids = f"sun-{word}.example", f"moon-{word}.example"
-            session.load_shared({"id": name, "type": "IKE", "data": SECRET, "owners": list(ids)})
-            ends = {"local": {"auth": "psk", "id": ids[0]}, "remote": {"auth": "psk", "id": ids[1]}}
-            session.load_conn({name: {"local_addrs": [address("peer", "wan1")], **ends, "children": dict(children)}})
-    more = {f"{CONF_D}/{name}.toml": (EXAMPLES / f"{name}.toml").read_text() for name in FILES}
-    more["/etc/swanherd/secrets/branch.psk"] = SECRET
-    for gateway in pair.gateways:
-        gateway.agent.files |= more
-        gateway.agent.install()
-        gateway.agent.reload()
-    yield pair
-    if not pair.a.keepalived.running:
-        pair.a.keepalived.start()
-    for gateway in pair.gateways:
-        for path in more:
-            gateway.agent.files.pop(path, None)
-            gateway.host.run("rm", "-f", path)
-        gateway.agent.reload()
-    with vici_session(pair.lab.peer.path(VICI)) as session:
-        for name in PEER:
-            session.unload_conn({"name": name})
-    pair.lab.peer.run("ip", "-batch", "-", text_in=f"link del gre-branch\nrule del from {INSIDE_GRE} lookup 60\n")
-    pair.wait_for_master(pair.a, within_s=UP_S)
-    pair.wait_for_traffic(within_s=UP_S)
+    with examples_on(pair, *EXAMPLES):
+        yield pair
 
 
 def sas(pair: Pair) -> dict[str, dict[str, Any]]:
     """The peer's newest IKE_SA that carries traffic, of each of the examples."""
     with vici_session(pair.lab.peer.path(VICI)) as session:
-        listed = [(name, sa) for item in session.list_sas() for name, sa in item.items() if name in PEER]
+        listed = [(name, sa) for item in session.list_sas() for name, sa in item.items() if name in NAMES]
     return {
         name: sa for name, sa in listed if any(child["state"] == b"INSTALLED" for child in sa["child-sas"].values())
     }
@@ -121,7 +55,7 @@ def prove(pair: Pair, master: Gateway, old: frozenset[bytes]) -> frozenset[bytes
 
     def settled() -> bool:
         found = sas(pair)
-        return found.keys() >= PEER.keys() - {"on-demand"} and not old & {sa["initiator-spi"] for sa in found.values()}
+        return found.keys() >= NAMES - {"on-demand"} and not old & {sa["initiator-spi"] for sa in found.values()}
 
     wait_until(settled, "all are up at the peer", within_s=UP_S, every_s=0.5)
     wait_until(lambda: read_loaded(master.host).traps == {"on-demand/rarely"}, "the trap is on the master")

@@ -23,7 +23,7 @@ SIZE_MB: Final = 2048
 
 
 def disks(scratch: Path) -> tuple[Path, Path, Path]:
-    """The images, in the order of the initramfs: tree, environment, clone. The first two are made once for each suite, and cached."""
+    """The images, in the order of the initramfs: tree, environment, clone. The first two are cached, for each suite."""
     return _cached(TREE, _tree_key()), _cached(VENV, _venv_key()), _clone(scratch)
 
 

@@ -1,0 +1,155 @@
+"""What a child protects never leaves a gateway's WAN in clear, with charon and the kernel's IPsec at work.
+
+The rules alone, with policies made by hand, are ``test_leaks.py``; what userland ESP leaves open, ``tests/pair``.
+"""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+from tests.kernel.dual import NAMES, TUNNELS, back_to_a
+from tests.kernel.examples import RARELY, TUNNEL, UP_S, examples_on, load_at_peer
+from tests.lab.observe import Observer
+from tests.lab.observe.packets import Ike, Packet
+from tests.lab.pair import Gateway, Pair
+from tests.lab.peer import as_seen_by_peer
+from tests.lab.told import Told
+from tests.lab.topology import address, place, port
+from tests.lab.waiting import wait_until
+
+FILES: Final = ("on-demand", "xfrm-interface")
+DEVICE: Final = "ipsec-branch"
+BEHIND: Final = (address("server", "far"), RARELY, TUNNEL)
+"""What the client pings all the time: behind a tunnel by policy, one on demand, and one by an XFRM interface."""
+SOURCES: Final = (100, 101, 102)
+"""The client's addresses: by the VIP, and by each gateway's own, so that the standby has something to leak, too."""
+STOPPED: Final = 20
+"""Packets that a guard must have stopped before a silence counts."""
+TAKEN_S: Final = 20.0
+
+
+@pytest.fixture
+def pinged(pair: Pair) -> Iterator[Pair]:
+    """The ring's pair with the two examples; the client pings behind each by every way, all the time."""
+    ping = ("ping", "-n", "-q", "-i", "0.5", "-I")
+    with examples_on(pair, *FILES):
+        pings: list[subprocess.Popen[bytes]] = []
+        try:
+            for last in SOURCES:
+                pings += [pair.lab.client.spawn(*ping, place("lan", last), target) for target in BEHIND]
+            yield pair
+        finally:
+            for each in pings:
+                each.kill()
+                each.wait()
+
+
+def _stopped(gateway: Gateway) -> int:
+    """Packets that the gateway's guard has stopped, as the kernel counts them."""
+    said = json.loads(gateway.host.run("nft", "-j", "list", "counter", "inet", "swanherd", "leak").stdout)
+    return int(next(each["counter"]["packets"] for each in said["nftables"] if "counter" in each))
+
+
+def _wait_for_more(*gateways: Gateway) -> None:
+    """Wait until each has stopped a good many packets from now on."""
+    before = {gateway: _stopped(gateway) for gateway in gateways}
+    wait_until(
+        lambda: all(_stopped(gateway) - was >= STOPPED for gateway, was in before.items()),
+        f"{gateways} have something to leak",
+        every_s=0.05,
+    )
+
+
+def _reaches(pair: Pair, target: str) -> bool:
+    """Whether the client's ping, by the VIP, is answered."""
+    ping = ("ping", "-n", "-q", "-c", "1", "-W", "2", "-I", address("client", "lan"), target)
+    return pair.lab.client.run(*ping, check=False).returncode == 0
+
+
+def _wait_to_reach(pair: Pair, *targets: str) -> None:
+    for target in targets:
+        wait_until(lambda target=target: _reaches(pair, target), f"traffic to {target}", within_s=UP_S)  # type: ignore[misc]
+
+
+def _asked(seen: Observer, since: str, by: Gateway) -> list[Packet]:
+    """The first messages of handshakes that a gateway began."""
+    leaving = seen.packets(port=port(by.name, "wan1"), leaving=True, since=since)
+    return [each for each in leaving if isinstance(each.content, Ike) and each.content.name == "IKE_SA_INIT"]
+
+
+def _without_routes(gateway: Gateway) -> None:
+    """Take away what leads into the XFRM interface, and what refuses behind it."""
+    for route in (("unreachable", f"{TUNNEL}/32"), (f"{TUNNEL}/32", "dev", DEVICE)):
+        gateway.host.run("ip", "route", "del", *route, check=False)
+    assert "dev wan1" in gateway.host.run("ip", "route", "get", TUNNEL).stdout
+
+
+@pytest.mark.timeout(900)
+def test_never_in_clear(pinged: Pair) -> None:
+    """What belongs into a tunnel by policy, on demand or by an XFRM interface leaves in ESP, or not at all.
+
+    On the standby, while it is tried again, through a takeover, without the routes into the device, with both agents
+    killed, and charon after them. At last the guard is taken away: then each is seen in clear, by both gateways. Broken
+    by: ``leaks.flows`` giving nothing, or nothing for ``on-demand``, or for a connection with an XFRM interface.
+    """
+    pair = pinged
+    a, b = pair.gateways
+    with Observer(pair.lab, family=6, rate=10) as seen:
+        seen.wait_through(by="gw-a")
+        _wait_to_reach(pair, *BEHIND)
+        _wait_for_more(b)
+
+        seen.mark("peer away")
+        pair.peer.charon.stop()
+        _wait_for_more(a, b)
+        seen.wait_for(lambda: len(_asked(seen, "peer away", a)) >= 2, "gw-a asks again", within_s=UP_S)
+        pair.peer.charon.start()
+        pair.peer.load(*map(as_seen_by_peer, TUNNELS.values()))
+        load_at_peer(pair, *FILES)
+        seen.wait_through(by="gw-a", after=seen.mark("peer back"), within_s=UP_S)
+        _wait_to_reach(pair, *BEHIND)
+
+        seen.mark("fault")
+        a.keepalived.stop()
+        seen.wait_through(by="gw-b", after="fault", within_s=TAKEN_S)
+        _wait_to_reach(pair, *BEHIND)
+        _wait_for_more(a)
+        assert seen.leaks() == []
+
+        for gateway in pair.gateways:
+            gateway.agent.kill()
+        seen.wait_through(by="gw-b", after=seen.mark("no agents"))
+        b.charon.kill()
+        for what in ("policy", "state"):
+            b.host.run("ip", "xfrm", what, "flush")
+        for gateway in pair.gateways:
+            _without_routes(gateway)
+        _wait_for_more(a, b)
+        a.keepalived.start()
+        pair.wait_for_master(a, within_s=TAKEN_S)
+        _wait_for_more(a, b)
+        assert seen.leaks() == []
+
+        for gateway in pair.gateways:
+            gateway.host.run("nft", "delete", "table", "inet", "swanherd")
+        targets = (*BEHIND, address("server", "far", 6))
+        expected = {(port(gateway.name, "wan1"), target) for gateway in pair.gateways for target in targets}
+        seen.wait_for(
+            lambda: {(packet.port, packet.destination) for packet in seen.leaks()} >= expected,
+            "without the guard all of it leaves in clear, by both gateways",
+        )
+
+        b.charon.start()
+        for gateway in pair.gateways:
+            gateway.agent.launch()
+        for gateway in pair.gateways:
+            gateway.agent.ready()
+        Told(a.agent).wait_for(*NAMES, "tunnel", role="active", reason="up", within_s=UP_S)
+        seen.mark("guarded again")
+        _wait_to_reach(pair, *BEHIND)
+        _wait_for_more(b)
+        assert [packet for packet in seen.leaks() if packet.at >= seen.marked("guarded again")] == []
+    back_to_a(pair)
