@@ -49,11 +49,12 @@ table ip nat {{
 
 
 class NatRouter:
-    """The router, and the ways to and from it at the gateways and the peer; all of it goes with the lab."""
+    """The router, and the ways to and from it at the gateways and the peer; all of it goes at the end."""
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
         self.host = Host("nat", logs=lab.switch.logs.parent / "nat")
+        self._ways: dict[Host, str] = {}
 
     def __enter__(self) -> Self:
         self.host.launch()
@@ -68,6 +69,9 @@ class NatRouter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for host, batch in self._ways.items():
+            if host.up:
+                ip_batch(host.netns, batch.replace(" add ", " del "))
         self.host.stop()
 
     def _wire(self) -> None:
@@ -83,11 +87,9 @@ class NatRouter:
         host.sysctl("net.ipv4.ip_forward", "1")
         host.run("nft", "-f", "-", text_in=RULES)
         theirs = "".join(f"address add {each}/24 dev {_CABLE}\n" for each in PEER_AT.values())
-        ip_batch(
-            lab.peer.netns,
-            # Where a packet came in decides where its answer leaves: the WAN is a way round the router.
-            f"link set {_CABLE} up\n{theirs}rule add from {_NET} lookup {_TABLE}\n"
-            f"route add default via {ROUTER} table {_TABLE}\n",
-        )
-        for each in lab.gateways:
-            ip_batch(each.netns, f"route add {_NET} via {PEER_BEHIND}\n")
+        ip_batch(lab.peer.netns, f"link set {_CABLE} up\n{theirs}")
+        # Where a packet came in decides where its answer leaves: the WAN is a way round the router.
+        back = f"rule add from {_NET} lookup {_TABLE}\nroute add default via {ROUTER} table {_TABLE}\n"
+        self._ways = {lab.peer: back} | dict.fromkeys(lab.gateways, f"route add {_NET} via {PEER_BEHIND}\n")
+        for host, batch in self._ways.items():
+            ip_batch(host.netns, batch)
