@@ -23,7 +23,7 @@ EPISODE ?=
 # One sequence with stand-ins and one without, both with D-Bus and without: together every kind of fault but a few.
 CHAOS_SMOKE := --seed 18 --seed 19 --steps 12
 
-.PHONY: help demo lab unlab enter test test-all lint unit component smoke-trixie pair pair-long trixie system untouched demo-smoke bench bench-all bench-growth bench-smoke chaos chaos-smoke kernel faults lock pages clean
+.PHONY: help demo lab unlab enter test test-all lint unit component smoke-trixie pair pair-long trixie system untouched demo-smoke bench bench-all bench-growth bench-smoke chaos chaos-smoke kernel kernel-firewall faults lock pages clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,8 @@ test-all: test ## the same, and the rings that need more than this machine may h
 	$(MAKE) pair-long
 	$(MAKE) trixie
 	$(MAKE) kernel SUITE=trixie
+	$(MAKE) kernel-firewall
+	$(MAKE) kernel-firewall SUITE=trixie
 	$(MAKE) system SUITE=trixie
 
 lint: ## ruff, mypy, import layers
@@ -68,6 +70,9 @@ pair-long: ## tests on a whole gateway pair that take minutes
 
 kernel: ## tests that need IPsec in the kernel: this one's, or Debian's in a virtual machine (SUITE=trixie for Debian 13)
 	tests/lab/xfrm --suite $(SUITE) -- tests/lab/once-more -v $(NO_LOOPTIME) tests/kernel
+
+kernel-firewall: ## what our nftables rules do to packets, in Debian's kernel whatever this one is (SUITE=trixie for Debian 13)
+	tests/lab/xfrm --guest --suite $(SUITE) -- tests/lab/once-more -q --timeout 300 $(NO_LOOPTIME) tests/component/firewall
 
 trixie: ## the ring of the pair, on Debian 13's keepalived (2.3) and charon (6.0)
 	tests/lab/enter --suite trixie -- tests/lab/once-more -q $(NO_LOOPTIME) -m 'not long' tests/pair

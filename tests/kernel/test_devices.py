@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 
 from tests.kernel.dual import NAMES
-from tests.kernel.examples import TUNNEL, UP_S, examples_on
+from tests.kernel.examples import TUNNEL, examples_on
 from tests.lab.pair import Gateway, Pair
 from tests.lab.told import Told
 from tests.lab.topology import address
@@ -39,7 +39,7 @@ def _wait_for_trouble(gateway: Gateway, *words: str) -> dict[str, Any]:
         (device,) = [each for each in document["devices"] if each["name"] == DEVICE] or [{"trouble": ""}]
         return document if all(word in device["trouble"] for word in words) else None
 
-    document = wait_until(shown, f"{gateway.name} tells {words}", within_s=UP_S, every_s=0.1)
+    document = wait_until(shown, f"{gateway.name} tells {words}", every_s=0.1)
     assert document is not None
     return document
 
@@ -62,7 +62,7 @@ def test_somebody_elses_device(taken: Pair) -> None:
     _wait_for_trouble(pair.b, f"if_id {IF_ID}", OTHER)
     said = pair.a.host.run("swanherd", "status", check=False).stdout
     assert f"device {DEVICE}: a device of this name is there" in " ".join(said.split())
-    Told(pair.a.agent).wait_for(*NAMES, "tunnel", role="active", reason="up", within_s=UP_S)
+    Told(pair.a.agent).wait_for(*NAMES, "tunnel", role="active", reason="up")
     assert {gateway: _device(gateway, name) for gateway, name in ((pair.a, DEVICE), (pair.b, OTHER))} == foreign
 
     for gateway, name in ((pair.a, DEVICE), (pair.b, OTHER)):
@@ -70,8 +70,6 @@ def test_somebody_elses_device(taken: Pair) -> None:
     ping = ("ping", "-n", "-q", "-c", "1", "-W", "2", "-I", address("client", "lan"), TUNNEL)
     for gateway in pair.gateways:
         told = Told(gateway.agent)
-        wait_until(lambda told=told: told.status()["well"], f"{gateway.name} is well", within_s=UP_S, every_s=0.1)  # type: ignore[misc]
+        wait_until(lambda told=told: told.status()["well"], f"{gateway.name} is well", every_s=0.1)  # type: ignore[misc]
         assert f"if_id {int(IF_ID):#x}" in _device(gateway, DEVICE)
-    wait_until(
-        lambda: pair.lab.client.run(*ping, check=False).returncode == 0, "traffic through the device", within_s=UP_S
-    )
+    wait_until(lambda: pair.lab.client.run(*ping, check=False).returncode == 0, "traffic through the device")

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from tests.kernel.dual import NAMES, TUNNELS, back_to_a
-from tests.kernel.examples import RARELY, TUNNEL, UP_S, examples_on, load_at_peer
+from tests.kernel.examples import RARELY, TUNNEL, examples_on, load_at_peer
 from tests.lab.observe import Observer
 from tests.lab.observe.packets import Ike, Packet
 from tests.lab.pair import Gateway, Pair
@@ -29,6 +29,7 @@ SOURCES: Final = (100, 101, 102)
 STOPPED: Final = 20
 """Packets that a guard must have stopped before a silence counts."""
 TAKEN_S: Final = 20.0
+"""For a takeover, and for all tunnels to come up again."""
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def _reaches(pair: Pair, target: str) -> bool:
 
 def _wait_to_reach(pair: Pair, *targets: str) -> None:
     for target in targets:
-        wait_until(lambda target=target: _reaches(pair, target), f"traffic to {target}", within_s=UP_S)  # type: ignore[misc]
+        wait_until(lambda target=target: _reaches(pair, target), f"traffic to {target}", within_s=TAKEN_S)  # type: ignore[misc]
 
 
 def _asked(seen: Observer, since: str, by: Gateway) -> list[Packet]:
@@ -105,11 +106,11 @@ def test_never_in_clear(pinged: Pair) -> None:
         seen.mark("peer away")
         pair.peer.charon.stop()
         _wait_for_more(a, b)
-        seen.wait_for(lambda: len(_asked(seen, "peer away", a)) >= 2, "gw-a asks again", within_s=UP_S)
+        seen.wait_for(lambda: len(_asked(seen, "peer away", a)) >= 2, "gw-a asks again", within_s=TAKEN_S)
         pair.peer.charon.start()
         pair.peer.load(*map(as_seen_by_peer, TUNNELS.values()))
         load_at_peer(pair, *FILES)
-        seen.wait_through(by="gw-a", after=seen.mark("peer back"), within_s=UP_S)
+        seen.wait_through(by="gw-a", after=seen.mark("peer back"), within_s=TAKEN_S)
         _wait_to_reach(pair, *BEHIND)
 
         seen.mark("fault")
@@ -147,7 +148,7 @@ def test_never_in_clear(pinged: Pair) -> None:
             gateway.agent.launch()
         for gateway in pair.gateways:
             gateway.agent.ready()
-        Told(a.agent).wait_for(*NAMES, "tunnel", role="active", reason="up", within_s=UP_S)
+        Told(a.agent).wait_for(*NAMES, "tunnel", role="active", reason="up", within_s=TAKEN_S)
         seen.mark("guarded again")
         _wait_to_reach(pair, *BEHIND)
         _wait_for_more(b)
