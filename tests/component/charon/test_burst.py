@@ -128,6 +128,30 @@ async def test_what_was_loaded_is_compared_when_nothing_is_under_way(tmp_path: P
         await eventually(lambda: set(compared) == {ALPHA.name, BETA.name, GAMMA.name}, "all are compared")
 
 
+async def test_what_was_loaded_is_compared_when_takeovers_rest(tmp_path: Path) -> None:
+    """A pause between two commands is not enough: the comparison waits for some time without any.
+
+    Broken by: ``REST_S`` of 0.
+    """
+    loop = asyncio.get_running_loop()
+    commanded_at, rests = 0.0, list[float]()
+
+    async def charon(caller: Caller, command: str, message: dict[str, Any]) -> None:
+        nonlocal commanded_at
+        if command == "load-conn":
+            commanded_at = loop.time()
+        if command == "list-conns" and "ike" in message:
+            rests.append(loop.time() - commanded_at)
+        await empty_charon(caller, command, message)
+
+    async with fake(tmp_path, charon) as (_, path), running(path) as here:
+        for each in (ALPHA, BETA, GAMMA):
+            await here.charon.load(each, VIP_WAN)
+            await asyncio.sleep(0.07)
+        await eventually(lambda: len(rests) == 3, "all are compared")
+        assert min(rests) > 0.15
+
+
 async def test_a_thousand_releases_do_not_list_a_thousand_times(tmp_path: Path) -> None:
     """What many read at once is read once for all of them; what one reads, of that one alone.
 

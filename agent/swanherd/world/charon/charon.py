@@ -25,6 +25,9 @@ RELEASE_DEADLINE_S: Final = 2.0
 """For fences: after this long the release is reported as pending, and tried again."""
 AT_ONCE: Final = -1
 """As a timeout in a vici message: do not wait for the outcome. 0 would wait for ever, and 12 such calls hang charon."""
+REST_S: Final = 0.3
+"""So long after the last command of a takeover what was loaded is compared: a listing each, in the midst of a hundred
+takeovers, cost each of them a twentieth."""
 LOG_LAG_S: Final = 0.2
 """By how much a line of the log may come later than the listing that shows what it is about."""
 _STILLBORN: Final = re.compile(r"establishing CHILD_SA '.*' failed")
@@ -71,6 +74,7 @@ class Charon:
         self._proven: set[str] = set()
         self._proofs: set[asyncio.Task[None]] = set()
         self._proving = asyncio.Lock()
+        self._commanded_at = float("-inf")
         self._algorithms: frozenset[str] | None = None
         """Names of what this charon can do; None: not read yet, and then nothing is refused for it."""
         self._userland = False
@@ -257,7 +261,7 @@ class Charon:
         name = connection.name
         with contextlib.suppress(CharonError):  # not proven, then; the next load tries again
             async with self._proving:  # one at a time: of a thousand that wait, each would wake at every pause
-                await self._takeovers.quiet()
+                await self._rested()
                 section = await self._takeover_reader.section(name)
             if section is None or self._mirror.sent.get(name) != wanted.digest:
                 return  # taken away, or another one loaded meanwhile
@@ -274,6 +278,13 @@ class Charon:
             await self.unload(name)
             await self.terminate(name)
 
+    async def _rested(self) -> None:
+        """Return in a pause of all takeovers, not merely between two of their commands."""
+        loop = asyncio.get_running_loop()
+        while (left_s := self._commanded_at + REST_S - loop.time()) > 0:  # noqa: ASYNC110 - a pause is no event
+            await asyncio.sleep(left_s)
+        await self._takeovers.quiet()
+
     async def _command(
         self, command: str, message: Outgoing, *, name: str, urgent: bool = False, missing_ok: bool = False
     ) -> None:
@@ -281,6 +292,8 @@ class Charon:
         if not urgent and isinstance(self.state, Unknown) and self.state.why == "frozen":
             # Not sent: each would be one more surprise for when it wakes.
             raise CharonSilent(f"{command} {name}: charon is frozen")
+        if not urgent:
+            self._commanded_at = asyncio.get_running_loop().time()
         try:
             await lane.ask(command, message, name=name)
         except CharonRefused as refusal:
