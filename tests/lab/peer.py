@@ -1,5 +1,6 @@
 """The peer: the other end of every tunnel. It answers whoever proves an identity, from whatever address."""
 
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from tests.lab.charon import Charon, Tunnel
@@ -73,13 +74,28 @@ class Peer:
 
     def start(self, *, connections: int = 1) -> None:
         """Start charon and load the first *connections* tunnels."""
+        self.begin(*(as_seen_by_peer(gateway_tunnel(number)) for number in range(connections)))
+
+    def begin(self, *tunnels: Tunnel, addresses: Iterable[str] = ()) -> None:
+        """Start charon and load these; the peer has *addresses* too, on its loopback.
+
+        Addresses come before charon: of a thousand that come at once while it runs, its netlink socket drops most
+        ("No buffer space available", seen), and for a selector that it does not know it installs no CHILD_SA.
+        """
+        self._have((*_hosts(tunnels), *addresses))
         self.charon.start()
-        self.load(*(as_seen_by_peer(gateway_tunnel(number)) for number in range(connections)))
+        self.charon.load(*tunnels)
 
     def load(self, *tunnels: Tunnel) -> None:
         """Load exactly these; a host address (/32) among their selectors is put on the peer's loopback."""
-        hosts = {tunnel.local_ts for tunnel in tunnels if tunnel.local_ts.endswith("/32")}
-        if hosts:
-            batch = "".join(f"address replace {host} dev lo\n" for host in sorted(hosts))
-            self.host.run("ip", "-batch", "-", text_in=batch)
+        self._have(_hosts(tunnels))
         self.charon.load(*tunnels)
+
+    def _have(self, addresses: Collection[str]) -> None:
+        if addresses:
+            batch = "".join(f"address replace {address} dev lo\n" for address in addresses)
+            self.host.run("ip", "-batch", "-", text_in=batch)
+
+
+def _hosts(tunnels: Iterable[Tunnel]) -> list[str]:
+    return sorted({tunnel.local_ts for tunnel in tunnels if tunnel.local_ts.endswith("/32")})

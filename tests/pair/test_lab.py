@@ -15,7 +15,7 @@ from tests.lab.hosts import Host, HostDownError
 from tests.lab.lab import Lab
 from tests.lab.namespaces import socket_in
 from tests.lab.pair import Gateway, Pair, notify_pair
-from tests.lab.peer import far_address
+from tests.lab.peer import Peer, far_address
 from tests.lab.topology import GATEWAYS, address, port, vip
 from tests.lab.waiting import wait_until
 
@@ -71,6 +71,17 @@ def test_the_peer_counts_and_drops_what_comes_in_clear(lab: Lab) -> None:
 
     assert answered.returncode != 0
     assert lab.clear_packets() == 1
+
+
+def test_the_peer_of_a_thousand_knows_all_of_its_addresses(lab: Lab) -> None:
+    """The peer's charon has missed no address: it installs no CHILD_SA for a selector that it does not know.
+
+    Broken by: starting charon before the addresses are there (its netlink socket drops most of them).
+    """
+    peer = Peer(lab)
+    peer.start(connections=1000)
+
+    assert "No buffer space" not in peer.charon.journal()
 
 
 def test_a_process_is_the_callers_child_and_dies_with_its_host(lab: Lab) -> None:
