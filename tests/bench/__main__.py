@@ -37,7 +37,8 @@ def main(arguments: list[str]) -> int:
     if not options.page:
         chosen = [case for case in CASES if _wanted(case, options.case, whole=options.all)]
         _measure(chosen, Store(options.results), by=options.by, again=options.again)
-    write_page(options.results, ROOT)
+    if options.results == RESULTS:
+        write_page(options.results, ROOT)
     return 0
 
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from tests.bench import contestants as c
 from tests.bench.contestants import Contestant
+from tests.bench.site import Site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,12 +20,21 @@ class Case:
     advert_s: float = 0.2
     limits: bool = False
     """Whether the peer has charon's default limit of 5 half-open handshakes for each source address."""
+    peers: int = 1
+    """How many peers the connections lead to, in turn."""
+    family: int = 4
+    """Of the outside: 4 or 6."""
     runs: int = 3
     watch_s: float = 10.0
     """How long is waited for all tunnels; what is not up then is reported as missing."""
     flips: int = 0
     long: bool = False
     """Only in ``make bench-all``."""
+
+    @property
+    def site(self) -> Site:
+        """What is connected."""
+        return Site(connections=self.connections, peers=self.peers, family=self.family)
 
 
 ONE: Final = (c.SWANHERD, c.NOTIFY, c.BEST, c.RESTART, c.ALWAYS, c.LIMIT)

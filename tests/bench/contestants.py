@@ -1,25 +1,34 @@
 """Who is compared: each moves the same tunnels on the same pair, at its best."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from tests.bench.limit import READY
-from tests.lab.agent_conf import agent_conf
-from tests.lab.charon import swanctl_conf
+from tests.bench.limit import READY, arguments
+from tests.bench.site import Site
+from tests.lab.charon import Tunnel, swanctl_conf
 from tests.lab.daemon import Daemon
 from tests.lab.hosts import Host
 from tests.lab.keepalived import Vrrp
 from tests.lab.lab import Lab
 from tests.lab.pair import Pair
-from tests.lab.peer import NO_LIMITS, gateway_tunnel
+from tests.lab.peer import NO_LIMITS, as_seen_by_peer
 from tests.lab.runner import NOTIFY_SCRIPT, Agent, NotifyScript, Runner
 from tests.lab.waiting import wait_until
 
 SCRIPTS: Final = Path(__file__).resolve().parent / "scripts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What a contestant is built for."""
+
+    site: Site
+    vrrp: Vrrp
+    has_xfrm: bool
 
 
 class Loaded:
@@ -29,19 +38,15 @@ class Loaded:
         self,
         host: Host,
         *,
-        connections: int,
+        tunnels: Iterable[Tunnel],
         script: str | None = None,
         options: Mapping[str, str] = MappingProxyType({"mobike": "no"}),
         child_options: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.host = host
-        self.connections = connections
         self.notify = NOTIFY_SCRIPT if script else None
         self._script = script
-        self._tunnels = [
-            replace(gateway_tunnel(number), options=options, child_options=child_options)
-            for number in range(connections)
-        ]
+        self._tunnels = [replace(each, options=options, child_options=child_options) for each in tunnels]
 
     def install(self) -> None:
         """Write swanctl.conf, the names, and the script."""
@@ -58,16 +63,34 @@ class Loaded:
 class Limit(Loaded):
     """Charon's own best: see :mod:`tests.bench.limit`."""
 
+    def __init__(self, host: Host, site: Site) -> None:
+        super().__init__(host, tunnels=site.tunnels())
+        self._site = site
+
     def start(self) -> None:
         """Load everything, and start the client."""
         super().start()
         self.host.path(READY).unlink(missing_ok=True)
-        argv = ("python3", "-m", "tests.bench.limit", "--connections", str(self.connections))
+        argv = ("python3", "-m", "tests.bench.limit", *arguments(self._site))
         Daemon(self.host, *argv, log="limit.log").start()
         wait_until(self.host.path(READY).exists, f"the limit's client on {self.host.name}")
 
 
-class Restart(NotifyScript):
+class Notify(NotifyScript):
+    """The notify script, with the connections of a site."""
+
+    def __init__(self, host: Host, site: Site) -> None:
+        super().__init__(host)
+        self._site = site
+
+    def install(self) -> None:
+        """As the notify script; all connections are in swanctl.conf, and come up by being loaded."""
+        super().install()
+        tunnels = [replace(each, child_options={"start_action": "start"}) for each in self._site.tunnels()]
+        self._host.write("/etc/swanctl/swanctl.conf", swanctl_conf(*tunnels), mode=0o600)
+
+
+class Restart(Notify):
     """The notify script that restarts charon."""
 
     def install(self) -> None:
@@ -82,22 +105,23 @@ class Contestant:
 
     name: str
     title: str
-    runner: Callable[[Host, int], Runner]
+    runner: Callable[[Host, Setup], Runner]
     by_script: bool = False
 
 
-def _agent(host: Host, connections: int) -> Agent:
-    conf = agent_conf(connections=connections)
+def _agent(host: Host, setup: Setup) -> Agent:
+    conf = setup.site.agent_conf(host.name, setup.vrrp)
     return Agent(host, conf.text, files=conf.files)
 
 
-def _always(host: Host, connections: int) -> Loaded:
+def _always(host: Host, setup: Setup) -> Loaded:
     # Userland ESP knows no trap policies; "start" with DPD's restart is the nearest to it that it can do.
+    action, on_dpd = ("trap", "trap") if setup.has_xfrm else ("start", "restart")
     return Loaded(
         host,
-        connections=connections,
+        tunnels=setup.site.tunnels(),
         options={"dpd_delay": "2s"},
-        child_options={"start_action": "start", "dpd_action": "restart", "close_action": "start"},
+        child_options={"start_action": action, "dpd_action": on_dpd, "close_action": action},
     )
 
 
@@ -105,34 +129,39 @@ SWANHERD: Final = Contestant(name="swanherd", title="swanherd", runner=_agent)
 NOTIFY: Final = Contestant(
     name="notify",
     title="notify script, as in how-tos",
-    runner=lambda host, n: NotifyScript(host, connections=n),
+    runner=lambda host, setup: Notify(host, setup.site),
     by_script=True,
 )
 BEST: Final = Contestant(
     name="best-notify",
     title="notify script, as good as it gets",
-    runner=lambda host, n: Loaded(host, connections=n, script="best.sh"),
+    runner=lambda host, setup: Loaded(host, tunnels=setup.site.tunnels(), script="best.sh"),
     by_script=True,
 )
 RESTART: Final = Contestant(
     name="restart",
     title="notify script that restarts charon",
-    runner=lambda host, n: Restart(host, connections=n),
+    runner=lambda host, setup: Restart(host, setup.site),
     by_script=True,
 )
 ALWAYS: Final = Contestant(name="always-loaded", title="both always loaded, DPD", runner=_always)
 LIMIT: Final = Contestant(
-    name="limit", title="charon's own best (the limit)", runner=lambda host, n: Limit(host, connections=n)
+    name="limit", title="charon's own best (the limit)", runner=lambda host, setup: Limit(host, setup.site)
 )
 ALL: Final = {each.name: each for each in (SWANHERD, NOTIFY, BEST, RESTART, ALWAYS, LIMIT)}
 
 
 @contextmanager
-def built(contestant: Contestant, *, connections: int, advert_s: float, limits: bool) -> Iterator[Pair]:
+def built(contestant: Contestant, *, site: Site, advert_s: float, limits: bool) -> Iterator[Pair]:
     """A pair that runs by *contestant*, carrying traffic; with *limits* the peer has charon's default DoS limits."""
     vrrp = Vrrp(advert_s=advert_s, notify=NOTIFY_SCRIPT if contestant.by_script else None)
     with Lab() as lab:
-        pair = Pair(lab, lambda host: contestant.runner(host, connections), vrrp)
+        setup = Setup(site=site, vrrp=vrrp, has_xfrm=lab.has_xfrm)
+        pair = Pair(lab, lambda host: contestant.runner(host, setup), vrrp)
         pair.peer.charon.options = {} if limits else dict(NO_LIMITS)
-        pair.start(connections=connections)
+        if site.callers():
+            pair.peer.host.run("nft", "-f", "-", text_in=site.callers())
+        beyond = () if site.peers == 1 else site.endpoints()
+        pair.peer.begin(*(as_seen_by_peer(each) for each in site.tunnels()), addresses=beyond)
+        pair.boot()
         yield pair

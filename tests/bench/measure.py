@@ -1,8 +1,8 @@
 """One run of one contestant: the fault is made, the observer judges, and the figures come out as plain numbers."""
 
+import math
 import os
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from tests.bench.cases import Case
 from tests.bench.contestants import Contestant, built
+from tests.bench.sas import leftovers, up_names, up_times
+from tests.bench.scraped import Latencies, lateness, read_latencies
 from tests.bench.stamps import Stamps
 from tests.lab.asking import vici_session
 from tests.lab.charon import VICI
@@ -17,13 +19,14 @@ from tests.lab.demo.faults import FAULTS
 from tests.lab.hosts import Host
 from tests.lab.observe import Observer
 from tests.lab.observe.packets import IKE_SA_INIT, Ike, Packet
+from tests.lab.observe.sas import IkeSa, read_sas
 from tests.lab.observe.streams import receipts
 from tests.lab.observe.timeline import Timeline
 from tests.lab.pair import Gateway, Pair
 from tests.lab.runner import Agent
 from tests.lab.told import Told
-from tests.lab.topology import port, vip
-from tests.lab.waiting import NotInTimeError, wait_until
+from tests.lab.topology import port
+from tests.lab.waiting import PATIENCE, NotInTimeError, wait_until
 
 Figures = dict[str, Any]
 
@@ -31,22 +34,29 @@ POLL_S: Final = 0.02
 """How often a charon is asked how many IKE_SAs it has (0.1 ms of its time): what "empty" is known to."""
 OLD_EMPTY_S: Final = 10.0
 """How long is waited for the old gateway to hold nothing; with 1000 connections it takes seconds."""
+LIST_S: Final = 0.5
+"""Between two listings of all SAs: charon takes 0.1 ms for each, and what is measured waits meanwhile."""
 IDLE_S: Final = 3.0
+RATE: Final = 100.0 if PATIENCE == 1 else 20.0
+"""Numbered packets a second; an emulated machine has better things to do than a hundred."""
 _FAULTS: Final = {fault.name: fault for fault in FAULTS}
 
 
 def run(case: Case, contestant: Contestant) -> Figures:
     """All figures of one run; None where something did not happen while it was watched."""
-    load = os.getloadavg()[0]
-    with built(contestant, connections=case.connections, advert_s=case.advert_s, limits=case.limits) as pair:
+    load, began = os.getloadavg()[0], time.monotonic()
+    with built(contestant, site=case.site, advert_s=case.advert_s, limits=case.limits) as pair:
         settled = _settled(pair.a, case)
         figures = _flips(pair, case) if case.flips else _fault(pair, case)
-    return {"load_average": load, "all_up_before": settled, **figures}
+        kernel_esp = pair.lab.has_xfrm
+    took_s = time.monotonic() - began
+    return {"load_average": load, "took_s": took_s, "kernel_esp": kernel_esp, "all_up_before": settled, **figures}
 
 
 def _settled(gateway: Gateway, case: Case) -> bool:
+    tunnels = _Tunnels(gateway.host, case.connections)
     with suppress(NotInTimeError):
-        wait_until(lambda: _complete(gateway.host, case.connections), "all up", within_s=case.watch_s, every_s=0.1)
+        wait_until(tunnels.all_up, "all up", within_s=case.watch_s, every_s=0.1)
         return True
     return False
 
@@ -56,48 +66,46 @@ def _fault(pair: Pair, case: Case) -> Figures:
     idle = agent.idle()
     fault = _FAULTS[case.fault]
     emptied: float | None = None
-    with Stamps(pair.lab) as stamps, Observer(pair.lab) as seen:
+    with Stamps(pair.lab) as stamps, Observer(pair.lab, rate=RATE, peers=case.site.endpoints()) as seen:
         seen.wait_through()
         agent.begin()
+        tunnels = _Tunnels(pair.b.host, case.connections)
         start = seen.mark("fault")
         fault.make(pair, seen)
-        deadline = time.monotonic() + case.watch_s
+        deadline = time.monotonic() + case.watch_s * PATIENCE
         complete = False
         while not complete and time.monotonic() < deadline:
             time.sleep(POLL_S)
             emptied = emptied or _empty_at(pair.a.host)
-            complete = _complete(pair.b.host, case.connections)
+            complete = tunnels.all_up()
         used = agent.end()
         with suppress(NotInTimeError):
             seen.wait_through(by="gw-b", after="fault", within_s=2.0)
-        deadline = time.monotonic() + (OLD_EMPTY_S if case.connections > 1 else 2.0)
+        deadline = time.monotonic() + (2.0 if case.connections == 1 else OLD_EMPTY_S) * PATIENCE
         while pair.a.host.up and emptied is None and time.monotonic() < deadline:
             time.sleep(POLL_S)
             emptied = _empty_at(pair.a.host)
         timeline = seen.timeline(since="fault")
         packets = seen.packets(since="fault")
-        at_peer = _count(pair.peer.host)
-    added = stamps.added(timeline.new or "gw-b", vip("wan1"), after=start)
+        ours, at_peer = (read_sas(host.name, host.path(VICI)).sas for host in (pair.b.host, pair.peer.host))
+    added = stamps.added(timeline.new or "gw-b", case.site.source, after=start)
     return {
-        **_times(timeline, packets, start=start, added=added, connections=case.connections),
+        **_times(timeline, start=start, added=added),
+        **_ups(ours, packets, added=added, connections=case.connections),
         "old_empty_ms": None if emptied is None else (emptied - start) * 1000,
-        "left_at_peer": None if at_peer is None else at_peer - case.connections,
+        "left_at_peer": None if at_peer is None or ours is None else leftovers(at_peer, ours),
         "agent": {**idle, **used} if agent.there else None,
     }
 
 
-def _times(seen: Timeline, packets: list[Packet], *, start: float, added: float | None, connections: int) -> Figures:
+def _times(seen: Timeline, *, start: float, added: float | None) -> Figures:
     def since_vip(ms: float | None) -> float | None:
         return None if ms is None or added is None else ms - (added - start) * 1000
 
-    ups = _ups(packets, "gw-b" if seen.new is None else seen.new)
     return {
         "vip_ms": None if added is None else (added - start) * 1000,
         "vip_to_init_ms": since_vip(seen.first_init_ms),
-        "vip_to_first_up_ms": since_vip((ups[0] - start) * 1000) if ups else None,
-        "vip_to_all_up_ms": since_vip((ups[connections - 1] - start) * 1000) if len(ups) >= connections else None,
         "vip_to_through_ms": since_vip(seen.first_through_ms),
-        "ups": len(ups),
         "lost": seen.lost,
         "outage_ms": seen.outage_ms,
         "came_back": seen.first_through_ms is not None,
@@ -108,11 +116,23 @@ def _times(seen: Timeline, packets: list[Packet], *, start: float, added: float 
     }
 
 
-def _ups(packets: list[Packet], gateway: str) -> list[float]:
-    """When each new IKE_SA of *gateway* got its answer to IKE_AUTH, in order; whether all are up is asked elsewhere."""
+def _ups(ours: tuple[IkeSa, ...] | None, packets: list[Packet], *, added: float | None, connections: int) -> Figures:
+    """How many tunnels are up at the end, and when the first and the last of all came up."""
+    if ours is None:
+        return {"up": None, "vip_to_first_up_ms": None, "vip_to_all_up_ms": None}
+    ups = up_times(ours, _answered(packets, port("gw-b", "wan1")))
+    times = [] if added is None else [(at - added) * 1000 for at in ups]
+    return {
+        "up": len(up_names(ours)),
+        "vip_to_first_up_ms": times[0] if times else None,
+        "vip_to_all_up_ms": times[-1] if len(times) >= connections else None,
+    }
+
+
+def _answered(packets: list[Packet], wan: str) -> dict[str, float]:
+    """When each new IKE_SA of a gateway got its answer to IKE_AUTH, by its initiator's SPI."""
     begun: set[str] = set()
     answered: dict[str, float] = {}
-    wan = port(gateway, "wan1")
     for packet in packets:
         content = packet.content
         if packet.port != wan or not isinstance(content, Ike):
@@ -121,7 +141,7 @@ def _ups(packets: list[Packet], gateway: str) -> list[float]:
             begun.add(content.initiator_spi)
         elif not packet.leaving and content.begins_tunnel and content.response and content.initiator_spi in begun:
             answered.setdefault(content.initiator_spi, packet.at)
-    return sorted(answered.values())
+    return answered
 
 
 def _flips(pair: Pair, case: Case) -> Figures:
@@ -129,7 +149,7 @@ def _flips(pair: Pair, case: Case) -> Figures:
     agents = [_Agent(gateway) for gateway in pair.gateways]
     before = [agent.rss_mb() for agent in agents]
     marks: list[tuple[float, Gateway]] = []
-    with Stamps(pair.lab) as stamps, Observer(pair.lab) as seen:
+    with Stamps(pair.lab) as stamps, Observer(pair.lab, rate=RATE) as seen:
         seen.wait_through()
         for number in range(case.flips):
             new = pair.b if number % 2 == 0 else pair.a
@@ -144,7 +164,7 @@ def _flips(pair: Pair, case: Case) -> Figures:
     shares, throughs = [], []
     got = receipts(packets, ports=seen.evidence().ports, stream=1)
     for at, new in marks:
-        added = stamps.added(new.name, vip("wan1"), after=at)
+        added = stamps.added(new.name, case.site.source, after=at)
         init = _first_init(packets, new.name, at)
         through = next(
             (packet.at for packet in got.values() if added and packet.at >= added and _is_after(packet, init)), None
@@ -203,9 +223,22 @@ def _count(host: Host) -> int | None:
     return None if stats is None else stats[0]
 
 
-def _complete(host: Host, connections: int) -> bool:
-    stats = _stats(host)
-    return stats is not None and stats[0] >= connections and stats[1] == 0
+class _Tunnels:
+    """Whether all tunnels of a gateway are up. Charon's count comes first; it lists only where that may be so."""
+
+    def __init__(self, host: Host, connections: int) -> None:
+        self._host = host
+        self._connections = connections
+        self._not_before = 0.0
+
+    def all_up(self) -> bool:
+        """Look; at most once in ``LIST_S`` at the SAs."""
+        stats = _stats(self._host)
+        if stats is None or stats[0] < self._connections or stats[1] or time.monotonic() < self._not_before:
+            return False
+        sas = read_sas(self._host.name, self._host.path(VICI)).sas
+        self._not_before = time.monotonic() + LIST_S
+        return sas is not None and len(up_names(sas)) >= self._connections
 
 
 def _empty_at(host: Host) -> float | None:
@@ -223,6 +256,7 @@ class _Agent:
         self._gateway = gateway
         self._cpu_s = 0.0
         self._began = 0.0
+        self._latencies: Latencies | None = None
 
     def idle(self) -> Figures:
         """CPU of a standby with nothing to do."""
@@ -235,7 +269,7 @@ class _Agent:
     def begin(self) -> None:
         """The takeover begins."""
         if self.there:
-            Told(self._gateway.agent).status()  # the worst lag is told once, and begins anew
+            self._latencies = self._scrape()
             self._cpu_s, self._began = self._cpu(), time.monotonic()
 
     def end(self) -> Figures:
@@ -247,8 +281,23 @@ class _Agent:
             "takeover_cpu_s": used,
             "takeover_wall_s": took,
             "takeover_rss_mb": self.rss_mb(),
-            "loop_lag_ms": _lag(self._gateway),
+            **self._late(),
         }
+
+    def _late(self) -> Figures:
+        """How late its event loop woke since the takeover began."""
+        now = self._scrape()
+        late = lateness(self._latencies, now) if self._latencies and now else None
+        if late is None:
+            return {}
+        most_ms = late.most_ms if math.isfinite(late.most_ms) else None  # JSON has no infinity
+        return {"loop_late_mean_ms": late.mean_ms, "loop_late_most_ms": most_ms}
+
+    def _scrape(self) -> Latencies | None:
+        """None where it did not answer in time."""
+        with suppress(OSError):
+            return read_latencies(Told(self._gateway.agent).metrics())
+        return None
 
     def rss_mb(self) -> float | None:
         """Resident set."""
@@ -260,12 +309,3 @@ class _Agent:
     def _cpu(self) -> float:
         tasks = Path(f"/proc/{self._gateway.agent.pid}/task").iterdir()
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
-
-
-def _lag(gateway: Gateway) -> float:
-    told = Told(gateway.agent)
-    told.status()
-    return told.lag_ms
-
-
-Measure = Callable[[Case, Contestant], Figures]

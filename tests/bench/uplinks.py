@@ -71,11 +71,12 @@ class Alone(Loaded):
     """Charon with everything in swanctl.conf, started by itself."""
 
     def __init__(self, host: Host, *, connections: int, options: Mapping[str, str]) -> None:
-        super().__init__(host, connections=0)
-        self._tunnels = [
-            replace(each, options=options, child_options={"start_action": "start", "dpd_action": "restart"})
-            for each in tunnels(connections)
-        ]
+        super().__init__(
+            host,
+            tunnels=tunnels(connections),
+            options=options,
+            child_options={"start_action": "start", "dpd_action": "restart"},
+        )
 
 
 @contextmanager
@@ -96,8 +97,7 @@ def built(name: str, connections: int) -> Iterator[Pair]:
         lab.peer.run("ip", "address", "add", FAR, "dev", "lo")
         pair.peer.charon.options = dict(NO_LIMITS)
         pair.a.charon.options |= {"prefer_best_path": "yes", "make_before_break": "yes"}
-        pair.peer.charon.start()
-        pair.peer.load(*(replace(as_seen_by_peer(each), local_addrs="%any") for each in tunnels(connections)))
+        pair.peer.begin(*(replace(as_seen_by_peer(each), local_addrs="%any") for each in tunnels(connections)))
         pair.a.boot()
         yield pair
 

@@ -63,8 +63,11 @@ class Observer:
         family: int = 4,
         traffic: bool = True,
         buffer_bytes: int = BUFFER_BYTES,
+        peers: Iterable[str] = (),
     ) -> None:
         self._lab = lab
+        self._peers = _PEERS.union(peers)
+        """Addresses of the far end: its own, and those that the caller has given it."""
         self._rate = rate
         self._family = family
         self._with_traffic = traffic
@@ -291,7 +294,7 @@ class Observer:
                 for each in topology.vips(net, family)
             ),
             is_inner=self._is_inner,
-            peers=_PEERS,
+            peers=self._peers,
         )
 
     def assert_valid(self) -> None:
