@@ -23,10 +23,10 @@ EPISODE ?=
 # One sequence with stand-ins and one without, both with D-Bus and without: together every kind of fault but a few.
 CHAOS_SMOKE := --seed 18 --seed 19 --steps 12
 
-.PHONY: help demo lab unlab enter test test-all lint unit component smoke-trixie pair pair-long trixie system untouched demo-smoke bench bench-all bench-growth bench-smoke chaos chaos-smoke kernel kernel-firewall faults lock pages clean
+.PHONY: help demo lab unlab enter test test-all lint unit component smoke-trixie pair pair-long trixie system untouched demo-smoke bench bench-all bench-xfrm bench-growth bench-smoke chaos chaos-smoke kernel kernel-firewall faults lock pages clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## show a gateway pair through its faults, swanherd beside the notify script (FAULT=... for one of them)
 	@$(IN) python -m tests.lab.demo $(if $(FAULT),--fault $(FAULT))
@@ -91,6 +91,10 @@ bench: ## measure against scripts and charon's own best; goes on where it was en
 
 bench-all: ## the same with a longer matrix
 	$(IN) python -m tests.bench --all
+
+bench-xfrm: ## a few cases with the kernel's own IPsec: this one's, or Debian's in a virtual machine (CASE=... for one)
+	bash -o pipefail -c 'tests/lab/xfrm --limit-s 7200 -- python -m tests.bench --xfrm --tell $(if $(CASE),--case "$(CASE)") | \
+	  $(IN) python -m tests.bench --take'
 
 bench-growth: ## how the agent's own work grows, up to 10,000 connections, with a charon that does nothing
 	$(IN) python -m tests.bench.growth

@@ -4,46 +4,68 @@ import argparse
 import fnmatch
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.bench.cases import CASES, SMOKE, Case
+from tests.bench.figures import Measured, read_results
 from tests.bench.measure import run
 from tests.bench.page import write_page
-from tests.bench.store import RESULTS, Store
+from tests.bench.plan import Run, expected_s, runs_of
+from tests.bench.store import RESULTS, Store, heard, measured_on, told
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def main(arguments: list[str]) -> int:
     """Measure what has no result yet, then write the page."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument(
-        "--case", metavar="NAME", help="one case alone, or a pattern (n100-*); measured anew with --again"
-    )
-    parser.add_argument("--by", metavar="NAME", help="one contestant alone")
-    parser.add_argument("--all", action="store_true", help="the longer matrix too")
-    parser.add_argument("--smoke", action="store_true", help="one short case, whose result is thrown away")
-    parser.add_argument("--again", action="store_true", help="do not keep the results that are there")
-    parser.add_argument("--list", action="store_true", help="what there is")
-    parser.add_argument("--page", action="store_true", help="only write the page, from the results that are there")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where they are kept (%(default)s)")
-    options = parser.parse_args(arguments)
-    if options.list:
-        for case in CASES:
-            print(f"{case.name:36}{' (bench-all)' if case.long else ''}")
-        return 0
+    options = _parser().parse_args(arguments)
     if options.smoke:
         return _smoke()
-    if not options.page:
-        chosen = [case for case in CASES if _wanted(case, options.case, whole=options.all)]
-        _measure(chosen, Store(options.results), by=options.by, again=options.again)
-    if options.results == RESULTS:
+    store = Store(options.results)
+    if options.take:
+        _take(sys.stdin, store)
+    elif not options.page:
+        cases = [case for case in CASES if _wanted(case, options)]
+        # Who is asked for by name is meant, though only the longer matrix has him.
+        whole = bool(options.all or options.by)
+        runs = list(runs_of(cases, by=options.by, at_most=options.runs, whole=whole))
+        todo = [run for run in runs if options.again or not store.has(run.case, run.contestant.name, run.turn)]
+        _show_plan(runs, todo, read_results(options.results))
+        if options.list:
+            return 0
+        if options.again and not options.tell:
+            for each in todo:
+                store.forget(each.case, each.contestant.name)
+        _measure(todo, None if options.tell else store)
+    if options.results == RESULTS and not options.tell:
         write_page(options.results, ROOT)
     return 0
 
 
-def _wanted(case: Case, pattern: str | None, *, whole: bool) -> bool:
-    return fnmatch.fnmatch(case.name, pattern) if pattern else whole or not case.long
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--case", metavar="NAME", help="one case alone, or a pattern (n100-*)")
+    parser.add_argument("--by", metavar="NAME", help="one contestant alone")
+    parser.add_argument("--runs", type=int, metavar="N", help="so many of each at most")
+    parser.add_argument("--all", action="store_true", help="the longer matrix too")
+    parser.add_argument("--xfrm", action="store_true", help="the cases for a kernel that has IPsec, and no others")
+    parser.add_argument("--smoke", action="store_true", help="one short case, whose result is thrown away")
+    parser.add_argument("--again", action="store_true", help="do not keep the results that are there")
+    parser.add_argument("--list", action="store_true", help="only say what there is to do, and how long it takes")
+    parser.add_argument("--page", action="store_true", help="only write the page, from the results that are there")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where they are kept (%(default)s)")
+    parser.add_argument("--tell", action="store_true", help="print results for --take, where nothing can be kept")
+    parser.add_argument("--take", action="store_true", help="keep the results that come in on standard input")
+    return parser
+
+
+def _wanted(case: Case, options: argparse.Namespace) -> bool:
+    if options.case:
+        return fnmatch.fnmatch(case.name, options.case)
+    if options.xfrm or case.xfrm:
+        return bool(options.xfrm and case.xfrm)
+    return bool(options.all or not case.long)
 
 
 def _smoke() -> int:
@@ -60,25 +82,50 @@ def _smoke() -> int:
     return 0
 
 
-def _measure(cases: list[Case], store: Store, *, by: str | None, again: bool) -> None:
-    total = sum(case.runs * len(case.contestants) for case in cases)
-    started, number = time.monotonic(), 0
-    for case in cases:
-        for turn in range(case.runs):
-            # Alternated: what drifts on the machine drifts for all of them.
-            order = case.contestants if turn % 2 == 0 else case.contestants[::-1]
-            for contestant in order:
-                number += 1
-                if by not in {None, contestant.name} or (not again and store.has(case, contestant.name, turn)):
-                    continue
-                try:
-                    figures = run(case, contestant)
-                except AssertionError as error:
-                    # A pair that did not even come up, or an observation that proves nothing: told, not counted.
-                    figures = {"failed": str(error)[:500]}
-                store.put(case, contestant.name, turn, figures)
-                at = time.monotonic() - started
-                print(f"[{number}/{total} {at:4.0f} s] {case.name} {contestant.name}: {_line(figures)}", flush=True)
+def _show_plan(runs: list[Run], todo: list[Run], kept: dict[str, Measured]) -> None:
+    left = dict.fromkeys((each.case.name for each in runs), 0.0)
+    whole = dict(left)
+    for each in runs:
+        seconds = expected_s(each, kept)
+        whole[each.case.name] += seconds
+        left[each.case.name] += seconds if each in todo else 0.0
+    for name, seconds in whole.items():
+        print(f"{name:40}{_minutes(seconds):>9}{'  kept' if not left[name] else ''}")
+    print(f"{len(todo)} of {len(runs)} runs to do, about {_minutes(sum(left.values()))} min of "
+          f"{_minutes(sum(whole.values()))}", flush=True)  # fmt: skip
+
+
+def _minutes(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
+
+
+def _measure(runs: list[Run], store: Store | None) -> None:
+    """One after the other; None: the results are told on standard output."""
+    started = time.monotonic()
+    for number, each in enumerate(runs, 1):
+        case, by = each.case, each.contestant.name
+        try:
+            figures = run(case, each.contestant)
+        except AssertionError as error:
+            # A pair that did not even come up, or an observation that proves nothing: told, not counted.
+            figures = {"failed": str(error)[:500]}
+        if store is None:
+            print(told(case, by, each.turn, figures), flush=True)
+        else:
+            store.put(case, by, each.turn, figures, on=measured_on())
+        at = time.monotonic() - started
+        print(f"[{number}/{len(runs)} {at:4.0f} s] {case.name} {by}: {_line(figures)}", flush=True)
+
+
+def _take(lines: Iterable[str], store: Store) -> None:
+    """Keep what another bench tells; its other lines are passed on."""
+    cases = {case.name: case for case in CASES}
+    for line in lines:
+        result = heard(line)
+        if result is None:
+            print(line, end="", flush=True)
+        else:
+            store.put(cases[result["case"]], result["by"], result["turn"], result["figures"], on=result["on"])
 
 
 def _line(figures: dict[str, object]) -> str:

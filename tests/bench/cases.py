@@ -1,4 +1,4 @@
-"""What is measured: the matrix of `make bench`, and the longer one of `make bench-all`."""
+"""What is measured: the matrix of `make bench`, the longer one of `make bench-all`, and that of `make bench-xfrm`."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -15,8 +15,10 @@ class Case:
     name: str
     connections: int
     fault: str
-    """A fault of the demo, or ``flips``: thirty changes of master in a row on one pair."""
+    """A fault of the demo, or ``flips``: changes of master in a row on one pair."""
     contestants: tuple[Contestant, ...]
+    later: tuple[Contestant, ...] = ()
+    """More of them, only in ``make bench-all``."""
     advert_s: float = 0.2
     limits: bool = False
     """Whether the peer has charon's default limit of 5 half-open handshakes for each source address."""
@@ -30,6 +32,8 @@ class Case:
     flips: int = 0
     long: bool = False
     """Only in ``make bench-all``."""
+    xfrm: bool = False
+    """Only in ``make bench-xfrm``: under a kernel that has IPsec, which may be an emulated one."""
 
     @property
     def site(self) -> Site:
@@ -38,9 +42,14 @@ class Case:
 
 
 ONE: Final = (c.SWANHERD, c.NOTIFY, c.BEST, c.RESTART, c.ALWAYS, c.LIMIT)
-HUNDRED: Final = (c.SWANHERD, c.NOTIFY, c.ALWAYS, c.LIMIT)
+HUNDRED: Final = (c.SWANHERD, c.NOTIFY, c.BEST, c.ALWAYS, c.LIMIT)
 THOUSAND: Final = (c.SWANHERD, c.BEST, c.LIMIT)
 SHARE: Final = (c.SWANHERD, c.BEST, c.LIMIT)
+FAULTS: Final = ("keepalived-stop", "flip", "power-off", "wan-down")
+_LIMITS: Final = {True: "limits", False: "nolimits"}
+
+OLD_EMPTY_S: Final = {1: 2.0, 100: 4.0, 1000: 10.0}
+"""How long is waited, from the last tunnel on, for the old gateway to hold nothing: by the number of connections."""
 
 SMOKE: Final = Case(
     name="smoke", connections=1, fault="keepalived-stop", contestants=(c.SWANHERD, c.BEST, c.LIMIT), runs=1
@@ -48,52 +57,97 @@ SMOKE: Final = Case(
 
 
 def _one() -> list[Case]:
-    return [
+    """Each fault, with the fastest adverts that VRRP is used with and with keepalived's default."""
+    by_ipv4 = [
         Case(
             name=f"n1-{fault}-advert{advert_s:g}",
             connections=1,
             fault=fault,
-            contestants=ONE,
+            contestants=tuple(each for each in ONE if each not in later),
+            later=later,
             advert_s=advert_s,
-            long=(fault, advert_s)
-            not in {("keepalived-stop", 0.1), ("flip", 0.1), ("power-off", 0.1), ("wan-down", 0.1)},
+            long=advert_s == 1.0 and fault in {"flip", "wan-down"},
         )
-        for advert_s in (0.1, 1.0)
-        for fault in ("keepalived-stop", "flip", "power-off", "wan-down")
+        for advert_s, later in ((0.1, ()), (1.0, (c.RESTART, c.ALWAYS)))
+        for fault in FAULTS
     ]
-
-
-def _many() -> list[Case]:
-    suffix = {False: "nolimits", True: "limits"}
-    hundred = [
+    by_ipv6 = [
         Case(
-            name=f"n100-{fault}-{suffix[limits]}",
+            name=f"n1-{fault}-advert0.1-ipv6",
+            connections=1,
+            fault=fault,
+            contestants=ONE,
+            advert_s=0.1,
+            family=6,
+            long=fault != "keepalived-stop",
+        )
+        for fault in FAULTS
+    ]
+    return by_ipv4 + by_ipv6
+
+
+def _hundred() -> list[Case]:
+    """To one peer and to many, with and without limits; a short one of each kind by default."""
+    default = {("keepalived-stop", 1, True), ("keepalived-stop", 1, False), ("keepalived-stop", 100, True)}
+    default |= {("power-off", 100, True)}
+    return [
+        Case(
+            name=f"n100-{fault}-{_LIMITS[limits]}{'-many' if peers > 1 else ''}",
             connections=100,
             fault=fault,
             contestants=HUNDRED,
             limits=limits,
+            peers=peers,
             watch_s=30.0,
-            long=fault == "power-off",
+            long=(fault, peers, limits) not in default,
         )
-        for limits in (True, False)
         for fault in ("keepalived-stop", "power-off")
+        for peers in (1, 100)
+        for limits in (True, False)
     ]
-    thousand = [
+
+
+def _thousand() -> list[Case]:
+    """The script has two handshakes in flight, which the limits do not touch: once will do by default."""
+    return [
         Case(
-            name=f"n1000-keepalived-stop-{suffix[limits]}",
+            name=f"n1000-keepalived-stop-{_LIMITS[limits]}",
             connections=1000,
             fault="keepalived-stop",
-            contestants=THOUSAND,
+            contestants=tuple(each for each in THOUSAND if each not in later),
+            later=later,
             limits=limits,
             watch_s=60.0,
         )
-        for limits in (True, False)
+        for limits, later in ((True, (c.BEST,)), (False, ()))
     ]
-    return [*hundred, *thousand]
+
+
+def _xfrm() -> list[Case]:
+    """Few: an emulated machine takes minutes for each run. Adverts as slow as it is."""
+    faults = [
+        Case(
+            name=f"xfrm-n1-keepalived-stop{suffix}",
+            connections=1,
+            fault="keepalived-stop",
+            contestants=ONE,
+            advert_s=1.0,
+            family=family,
+            runs=1,
+            xfrm=True,
+        )
+        for family, suffix in ((4, ""), (6, "-ipv6"))
+    ]
+    share = Case(
+        name="xfrm-n1-share", connections=1, fault="flips", contestants=SHARE, advert_s=1.0, runs=1, flips=10, xfrm=True
+    )
+    return [share, *faults]
 
 
 CASES: Final = (
     Case(name="n1-share", connections=1, fault="flips", contestants=SHARE, runs=1, flips=30),
     *_one(),
-    *_many(),
+    *_hundred(),
+    *_thousand(),
+    *_xfrm(),
 )

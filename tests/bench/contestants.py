@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from tests.bench.limit import READY, arguments
-from tests.bench.site import Site
+from tests.bench.site import CALLERS, Site
 from tests.lab.charon import Tunnel, swanctl_conf
 from tests.lab.daemon import Daemon
 from tests.lab.hosts import Host
@@ -72,8 +72,14 @@ class Limit(Loaded):
         super().start()
         self.host.path(READY).unlink(missing_ok=True)
         argv = ("python3", "-m", "tests.bench.limit", *arguments(self._site))
-        Daemon(self.host, *argv, log="limit.log").start()
+        self._client = Daemon(self.host, *argv, log="limit.log")
+        self._client.start()
         wait_until(self.host.path(READY).exists, f"the limit's client on {self.host.name}")
+
+    def check(self) -> None:
+        """AssertionError where the client has ended: that is no limit of charon's."""
+        if not self._client.running:
+            raise AssertionError(f"the limit's client on {self.host.name} has ended: {self._client.said()}")
 
 
 class Notify(NotifyScript):
@@ -161,6 +167,7 @@ def built(contestant: Contestant, *, site: Site, advert_s: float, limits: bool) 
         pair.peer.charon.options = {} if limits else dict(NO_LIMITS)
         if site.callers():
             pair.peer.host.run("nft", "-f", "-", text_in=site.callers())
+            pair.peer.host.run("ip", "route", "add", CALLERS, "dev", "wan1")
         beyond = () if site.peers == 1 else site.endpoints()
         pair.peer.begin(*(as_seen_by_peer(each) for each in site.tunnels()), addresses=beyond)
         pair.boot()

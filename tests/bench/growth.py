@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from swanherd.cli import client
 from tests.bench.page import write_page
+from tests.bench.scraped import Latencies, lateness, read_latencies
 from tests.bench.store import RESULTS, measured_on, rounded
 from tests.lab.agent_conf import AgentConf, connection_table, secret_path
 from tests.lab.asking import vici_session
@@ -23,7 +23,7 @@ from tests.lab.hosts import Host
 from tests.lab.lab import Lab
 from tests.lab.peer import gateway_tunnel
 from tests.lab.runner import Agent
-from tests.lab.told import CONTROL
+from tests.lab.told import Told
 from tests.lab.topology import vip
 from tests.lab.waiting import wait_until
 
@@ -71,18 +71,19 @@ class Measured:
 
     def during(self, act: Callable[[], object], done: Callable[[], bool], what: str) -> dict[str, float]:
         """What it takes from *act* until *done*."""
-        self._lag_ms()  # the worst one is told once, and begins anew
+        before = self._latencies()
         cpu, began = self.cpu_s(), time.monotonic()
         act()
         wait_until(done, what, within_s=WATCH_S, every_s=LOOK_S)
         took, used = time.monotonic() - began, self.cpu_s() - cpu
-        return {"took_s": took, "cpu_s": used, "lag_ms": self._lag_ms(), "rss_mb": self.rss_mb()}
+        rss_mb = self.rss_mb()  # before the scrape, which takes memory itself
+        late = lateness(before, self._latencies())
+        lates = {"late_mean_ms": late.mean_ms, "late_most_ms": late.most_ms} if late else {}
+        return {"took_s": took, "cpu_s": used, "rss_mb": rss_mb, **lates}
 
-    def _lag_ms(self) -> float:
-        """The worst lag of its loop since it was asked last. A status of ten thousand connections takes seconds."""
-        _, document = client.ask(self._agent.host.path(CONTROL), "GET", "/v1/status", timeout_s=WATCH_S)
-        lag_ms: float = document["loop"]["lag_ms"]
-        return lag_ms
+    def _latencies(self) -> Latencies:
+        """How late its loop has woken so far. A scrape of ten thousand connections takes seconds."""
+        return read_latencies(Told(self._agent).metrics(timeout_s=WATCH_S))
 
 
 class Site:

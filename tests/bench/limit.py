@@ -77,6 +77,7 @@ class Limit:
         self._terminates = [_command("terminate", ike=name, force="yes", timeout="-1") for name in endpoints]
         self._ending: deque[bytes] = deque()
         self._address = ip_address(site.source)
+        self._here = False
         self._announcer = Announcer()
         self._kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
         self._kernel.bind((0, _ADDRESSES))
@@ -109,8 +110,9 @@ class Limit:
 
     def _address_events(self) -> None:
         for event in read_events(self._kernel.recv(_READ_BYTES)):
-            if event.address != str(self._address):
-                continue
+            if event.address != str(self._address) or event.present == self._here:
+                continue  # a repeated one changes flags or lifetimes
+            self._here = event.present
             if event.present:
                 self._announcer.announce(self._address, "wan1")
                 self._handshakes.begin()

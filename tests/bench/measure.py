@@ -1,15 +1,17 @@
 """One run of one contestant: the fault is made, the observer judges, and the figures come out as plain numbers."""
 
+import errno
 import math
 import os
+import socket
 import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from tests.bench.cases import Case
-from tests.bench.contestants import Contestant, built
+from tests.bench.cases import OLD_EMPTY_S, Case
+from tests.bench.contestants import Contestant, Limit, built
 from tests.bench.sas import leftovers, up_names, up_times
 from tests.bench.scraped import Latencies, lateness, read_latencies
 from tests.bench.stamps import Stamps
@@ -32,11 +34,9 @@ Figures = dict[str, Any]
 
 POLL_S: Final = 0.02
 """How often a charon is asked how many IKE_SAs it has (0.1 ms of its time): what "empty" is known to."""
-OLD_EMPTY_S: Final = 10.0
-"""How long is waited for the old gateway to hold nothing; with 1000 connections it takes seconds."""
 LIST_S: Final = 0.5
 """Between two listings of all SAs: charon takes 0.1 ms for each, and what is measured waits meanwhile."""
-IDLE_S: Final = 3.0
+IDLE_S: Final = 2.0
 RATE: Final = 100.0 if PATIENCE == 1 else 20.0
 """Numbered packets a second; an emulated machine has better things to do than a hundred."""
 _FAULTS: Final = {fault.name: fault for fault in FAULTS}
@@ -76,17 +76,19 @@ def _fault(pair: Pair, case: Case) -> Figures:
         complete = False
         while not complete and time.monotonic() < deadline:
             time.sleep(POLL_S)
-            emptied = emptied or _empty_at(pair.a.host)
+            emptied = emptied or _empty_at(pair.a)
             complete = tunnels.all_up()
         used = agent.end()
         with suppress(NotInTimeError):
             seen.wait_through(by="gw-b", after="fault", within_s=2.0)
-        deadline = time.monotonic() + (2.0 if case.connections == 1 else OLD_EMPTY_S) * PATIENCE
+        deadline = time.monotonic() + OLD_EMPTY_S[case.connections] * PATIENCE
         while pair.a.host.up and emptied is None and time.monotonic() < deadline:
             time.sleep(POLL_S)
-            emptied = _empty_at(pair.a.host)
+            emptied = _empty_at(pair.a)
         timeline = seen.timeline(since="fault")
         packets = seen.packets(since="fault")
+        if isinstance(pair.b.runner, Limit):
+            pair.b.runner.check()
         ours, at_peer = (read_sas(host.name, host.path(VICI)).sas for host in (pair.b.host, pair.peer.host))
     added = stamps.added(timeline.new or "gw-b", case.site.source, after=start)
     return {
@@ -158,8 +160,7 @@ def _flips(pair: Pair, case: Case) -> Figures:
             marks.append((at, new))
             seen.wait_through(by=new.name, after=at)
             pair.wait_for_master(new)
-            old = pair.other(new).host
-            wait_until(partial(_empty_at, old), "the old one is empty")
+            wait_until(partial(_empty_at, pair.other(new)), "the old one is empty")
         packets = seen.packets()
     shares, throughs = [], []
     got = receipts(packets, ports=seen.evidence().ports, stream=1)
@@ -218,11 +219,6 @@ def _stats(host: Host) -> tuple[int, int] | None:
         return None
 
 
-def _count(host: Host) -> int | None:
-    stats = _stats(host)
-    return None if stats is None else stats[0]
-
-
 class _Tunnels:
     """Whether all tunnels of a gateway are up. Charon's count comes first; it lists only where that may be so."""
 
@@ -241,8 +237,19 @@ class _Tunnels:
         return sas is not None and len(up_names(sas)) >= self._connections
 
 
-def _empty_at(host: Host) -> float | None:
-    return time.monotonic() if _count(host) == 0 else None
+def _empty_at(gateway: Gateway) -> float | None:
+    """Now, if the gateway holds no SA: its charon has none, or (a script has killed it) there is none, nor any ESP."""
+    if not gateway.host.up:
+        return None
+    held = _stats(gateway.host)
+    if held is not None:
+        return None if held[0] else time.monotonic()
+    return time.monotonic() if not gateway.lab.has_xfrm and _no_charon(gateway.host) else None
+
+
+def _no_charon(host: Host) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(host.path(VICI))) == errno.ECONNREFUSED
 
 
 # --- the agent, from outside ----------------------------------------------------------------------------------------

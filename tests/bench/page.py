@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from tests.bench.cases import CASES
 from tests.bench.contestants import ALL
 from tests.bench.figures import Measured, Spread, percentile, read_results, spread
 from tests.bench.plots import bars
@@ -16,11 +17,16 @@ HEAD: Final = """\
 
 <!-- Written by `make bench` from docs/bench/*.json; do not edit. -->
 
+Two gateways share a virtual IP (VIP). A protocol (VRRP, spoken by keepalived) decides which of them, the master, has
+it; the IPsec tunnels to a peer somewhere on the internet run from that address. When the master fails, the VIP moves to
+the other gateway in a fraction of a second. The tunnels do not move by themselves: the other gateway has to negotiate
+each of them anew, and the old one has to stop. This page says how long that takes.
+
 A pair of gateways, the peer at the other end of the tunnels, a client behind the pair and a server behind the peer run
-on one machine, in network namespaces, with real keepalived and strongSwan. The master fails. An observer reads the
-wires and the kernels (never swanherd) and notes when the virtual IP (VIP) came to the other gateway, when that one sent
-its first IKE packet, when each tunnel was up, and how long the server received nothing. Several ways to move the
-tunnels take turns, in alternating order:
+on one machine, in network namespaces, with real keepalived and strongSwan (its daemon is charon). The master fails. An
+observer reads the wires and the kernels (never swanherd) and notes when the VIP came to the other gateway, when that
+one sent its first IKE packet, when each tunnel was up, and how long the server received nothing. Several ways to move
+the tunnels take turns, in alternating order:
 
 | name | what moves the tunnels |
 |---|---|
@@ -31,16 +37,30 @@ tunnels take turns, in alternating order:
 | always-loaded | no script: both gateways have all loaded with `start_action = start`, and dead peer detection |
 | limit | charon's own best: all is loaded, a minimal client initiates at the kernel's event, and does nothing else |
 
-**The limit** is what charon and this machine allow; nobody can be faster with this charon. It decides, fences, verifies
-and reports nothing. swanherd is to be judged by its ratio to it. `always-loaded` uses `start` where an operator would
-use `trap`: the userland ESP of this lab knows no traps.
+**The limit** is what charon and this machine allow; nobody can be faster with this charon for long. It decides, fences,
+verifies and reports nothing; it has as many handshakes in flight as swanherd has, and begins anew what fails. swanherd
+is to be judged by its ratio to it; with one tunnel, where both take some milliseconds, chance may put either one first.
+`always-loaded` uses `start` where an operator would use `trap`: the userland ESP of this lab knows no traps (on a
+kernel with IPsec it uses `trap`).
+
+**The faults.** keepalived stopped: a planned change, keepalived says goodbye. Priority lowered: the other gateway takes
+over while both are well. Power off, WAN cable out: nobody says goodbye, and the other gateway waits for three of the
+master's adverts (VRRP's sign of life) before it takes the VIP; adverts every second then cost three seconds, whoever
+moves the tunnels.
+
+**The peer's limits.** A charon at its defaults answers at most five unfinished handshakes of one caller, and drops the
+others, which then come again after seconds. With *one peer* all tunnels meet that limit together. *Many peers* are one
+charon here, which is called from an address for each, so that no two share a limit. Without limits it answers all.
 
 **What is not claimed.** Everything shares the same few cores: both gateways, the peer, the traffic and the observer,
 and where the load average below is high, other work too; two machines would do better. Runs are few. Where a kernel has
 no ESP, charon carries it itself (userland ESP), which costs it time in every tunnel. Compare the rows of one table; do
 not quote a number as what your hardware will do. The time of the VIP is when a process with real-time priority read the
 kernel's message; on a loaded machine it was late by up to 30 ms (an IKE packet "before" the VIP shows that), so single
-values of a few milliseconds are not to be trusted, and a 99th percentile of thirty is their largest.
+values of a few milliseconds are not to be trusted, and a 99th percentile of thirty is their largest. `sent again`
+counts a first message that is repeated because the peer asks for proof of the caller's address (a cookie) too: a charon
+with limits does so from three unfinished handshakes of one caller on, and from thirty in all. Many peers are one charon
+with one charon's processor time, and thirty in all is one number for them together.
 """
 
 
@@ -57,12 +77,37 @@ def write_page(results: Path, root: Path) -> None:
 
 
 def page(cases: dict[str, Measured], growth: dict[str, Any] | None) -> str:
-    """The page's text."""
-    parts = [HEAD, _share(cases)]
-    parts += [_case(measured) for measured in cases.values() if measured.about["fault"] != "flips"]
+    """The page's text; it copes with cases of which some runs, or all, are missing."""
+    ordered = _ordered(cases)
+    shares = [each for each in ordered if each.about["fault"] == "flips"]
+    faults = [each for each in ordered if each.about["fault"] != "flips"]
+    parts = [HEAD, *map(_share, shares), _grows(cases), *map(_case, faults)]
     if growth is not None:
         parts.append(_growth(growth))
+    parts.append(_unmeasured(cases))
     return "\n".join(part for part in parts if part)
+
+
+def _ordered(cases: dict[str, Measured]) -> list[Measured]:
+    """In the order of the matrix; what is in it no more comes last."""
+    matrix = [case.name for case in CASES]
+    return sorted(cases.values(), key=lambda each: matrix.index(each.name) if each.name in matrix else len(matrix))
+
+
+def _unmeasured(cases: dict[str, Measured]) -> str:
+    """What the matrix has and this page has not, in whole or in part."""
+    missing = []
+    for case in CASES:
+        measured = cases.get(case.name)
+        there = 0 if measured is None else sum(len(measured.about["runs"].get(c.name, {})) for c in case.contestants)
+        if there < (wanted := case.runs * len(case.contestants)):
+            missing.append(f"`{case.name}`" + (f" ({there} of {wanted} runs)" if there else ""))
+    if not missing:
+        return ""
+    return (
+        "## Not measured here\n\nCases of `make bench`, `make bench-all` and `make bench-xfrm` that have no result on "
+        f"this page yet, or not all runs: {', '.join(missing)}.\n"
+    )
 
 
 def plots(cases: dict[str, Measured]) -> dict[str, str]:
@@ -111,6 +156,7 @@ _COLUMNS: Final = (
     ("VIP to first IKE packet", "vip_to_init_ms", 1),
     ("first tunnel up", "vip_to_first_up_ms", 0),
     ("all up", "vip_to_all_up_ms", 0),
+    ("tunnels up", "up", 0),
     ("outage", "outage_ms", 0),
     ("lost", "lost", 0),
     ("both ran it", "double_running_ms", 0),
@@ -131,17 +177,76 @@ def _case(measured: Measured) -> str:
         (
             "Median (least-most) over the runs; times in ms, the first three from the VIP's arrival, the old "
             "side's from the fault. `-`: it did not happen in every run while it was watched "
-            f"({measured.about['watch_s']:.0f} s); `lost` counts packets of 100 a second."
+            f"({measured.about['watch_s']:.0f} s); `lost` counts packets of {_rate(measured)} a second."
         ),
         "",
-        "| | runs | " + " | ".join(title for title, _, _ in _COLUMNS) + " |",
-        "|---" * (len(_COLUMNS) + 2) + "|",
     ]
-    for by in (by for by in ALL if by in measured.about["runs"]):
-        cells = [_cell(measured.spread(by, figure), digits) for _, figure, digits in _COLUMNS]
-        lines.append(f"| {by} | {len(measured.runs(by))} | " + " | ".join(cells) + " |")
+    there = [by for by in ALL if by in measured.about["runs"]]
+    # What nobody has is no column: nothing is left to be empty on a gateway without power.
+    columns = [column for column in _COLUMNS if any(measured.spread(by, column[1]) for by in there)]
+    lines += ["| | runs | " + " | ".join(title for title, _, _ in columns) + " |", "|---" * (len(columns) + 2) + "|"]
+    for by in there:
+        cells = [_cell(measured.spread(by, figure), digits) for _, figure, digits in columns]
+        lines.append(f"| {' | '.join([by, str(len(measured.runs(by))), *cells])} |")
     lines += ["", *_ratio(measured), *_agent(measured), *_failed(measured), _where(measured), ""]
     return "\n".join(lines)
+
+
+def _rate(measured: Measured) -> int:
+    """Packets a second, as `measure.RATE`."""
+    return 20 if measured.about["measured"].get("emulated") else 100
+
+
+# --- over the number of tunnels -------------------------------------------------------------------------------------
+
+_GROWING: Final = (
+    "n1-keepalived-stop-advert0.1",
+    "n100-keepalived-stop-nolimits",
+    "n100-keepalived-stop-limits",
+    "n1000-keepalived-stop-nolimits",
+    "n1000-keepalived-stop-limits",
+)
+_GROWING_FIGURES: Final = (
+    *_COLUMNS,
+    ("agent's processor, s", "agent.takeover_cpu_s", 2),
+    ("agent's memory, MB", "agent.takeover_rss_mb", 0),
+    ("its loop late, mean", "agent.loop_late_mean_ms", 1),
+)
+
+
+def _grows(cases: dict[str, Measured]) -> str:
+    """Every figure over the number of tunnels, for each contestant that was measured with several."""
+    found = [cases[name] for name in _GROWING if name in cases]
+    rows = []
+    for by in ALL:
+        measured = [each for each in found if each.runs(by)]
+        if len({each.about["connections"] for each in measured}) > 1:
+            rows += [(by, each) for each in measured]
+    if not rows:
+        return ""
+    columns = [column for column in _GROWING_FIGURES if any(each.spread(by, column[1]) for by, each in rows)]
+    lines = [
+        "## How it grows with the number of tunnels",
+        "",
+        (
+            "keepalived stopped, one peer; medians, in ms where nothing else is said, from the tables below. `-`: it "
+            "did not happen in every run while it was watched, or there is no such thing (only swanherd has an agent)."
+        ),
+        "",
+        "| | tunnels | " + " | ".join(title for title, _, _ in columns) + " |",
+        "|---" * (len(columns) + 2) + "|",
+    ]
+    for by, each in rows:
+        limits = "" if each.about["connections"] == 1 else (" (limits)" if each.about["limits"] else " (no limits)")
+        cells = [
+            "-" if (value := each.spread(by, figure)) is None else f"{value.middle:.{digits}f}"
+            for _, figure, digits in columns
+        ]
+        lines.append(f"| {by} | {each.about['connections']}{limits} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+# --- the agent alone ------------------------------------------------------------------------------------------------
 
 
 def read_growth(results: Path) -> dict[str, Any] | None:
@@ -160,10 +265,11 @@ def _growth(growth: dict[str, Any]) -> str:
         (
             "The agent alone with a charon that does nothing: it speaks vici, and every handshake succeeds at once. "
             "The VIP comes, and all connections come up; it goes, and all are released. One run each; processor time "
-            "is the agent's."
+            "is the agent's. `loop late`: how late its event loop woke, looked at ten times a second, on average, and "
+            "what no look exceeded."
         ),
         "",
-        "| connections | all up | processor | each | all released | processor | each | longest lag | memory | idle |",
+        "| connections | all up | processor | each | all released | processor | each | loop late | memory | idle |",
         "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for size, figures in growth["sizes"].items():
@@ -171,9 +277,8 @@ def _growth(growth: dict[str, Any]) -> str:
         for part in ("takeover", "release"):
             cpu = figures[part]["cpu_s"]
             cells += [f"{figures[part]['took_s']:.2f} s", f"{cpu:.2f} s", f"{cpu / int(size) * 1000:.2f} ms"]
-        lag = max(figures[part]["lag_ms"] for part in ("takeover", "release"))
         cells += [
-            f"{lag:.0f} ms",
+            _late(figures),
             f"{figures['takeover']['rss_mb']:.0f} MB",
             f"{figures['idle_cpu_percent']:.2f} % of a core",
         ]
@@ -189,6 +294,16 @@ def _growth(growth: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"{_machine(growth['measured'])}.", ""])
 
 
+def _late(figures: dict[str, Any]) -> str:
+    """The worse one of takeover and release; a result of before it was measured has none."""
+    known = [figures[part] for part in ("takeover", "release") if figures[part].get("late_mean_ms") is not None]
+    if not known:
+        return "-"
+    worst = max(known, key=lambda part: float(part["late_mean_ms"]))
+    most = max(part["late_most_ms"] for part in known)
+    return f"{worst['late_mean_ms']:.1f} ms, at most {most:g} ms"
+
+
 def _ratio(measured: Measured) -> list[str]:
     ours, limit = (measured.spread(by, "vip_to_all_up_ms") for by in ("swanherd", "limit"))
     if ours is None or limit is None:
@@ -201,7 +316,8 @@ def _agent(measured: Measured) -> list[str]:
     about = (
         ("processor idle", "agent.idle_cpu_percent", "% of a core", 2),
         ("processor for the takeover", "agent.takeover_cpu_s", "s", 2),
-        ("longest lag of its event loop", "agent.loop_lag_ms", "ms", 0),
+        ("its event loop woke late by", "agent.loop_late_mean_ms", "ms on average", 1),
+        ("and never later than", "agent.loop_late_most_ms", "ms", 1),
         ("memory idle", "agent.idle_rss_mb", "MB", 0),
         ("after the takeover", "agent.takeover_rss_mb", "MB", 0),
     )
@@ -221,12 +337,13 @@ def _failed(measured: Measured) -> list[str]:
     ]
 
 
-def _share(cases: dict[str, Measured]) -> str:
-    measured = cases.get("n1-share")
-    if measured is None:
+def _share(measured: Measured) -> str:
+    there = [by for by in ALL if measured.runs(by)]
+    if not there:
         return ""
+    number = max(len(measured.runs(by)[0]["vip_to_init_each_ms"]) for by in there)
     lines = [
-        "## One tunnel, thirty changes of master in a row",
+        f"## One tunnel, {number} changes of master in a row{_esp(measured)}",
         "",
         (
             "From the kernel's address to the first IKE packet on the wire: what the agent, the script or the client "
@@ -236,15 +353,17 @@ def _share(cases: dict[str, Measured]) -> str:
         "| | median | 99th percentile | least | VIP to first packet through, median |",
         "|---|---|---|---|---|",
     ]
-    for by in (by for by in ALL if measured.runs(by)):
+    for by in there:
         run = measured.runs(by)[0]
         each, through = run["vip_to_init_each_ms"], run["vip_to_through_each_ms"]
+        if not each or not through:
+            continue
         shares = spread(each)
         lines.append(
             f"| {by} | {shares.middle:.1f} ms | {percentile(each, 0.99):.1f} ms | {shares.least:.1f} ms "
             f"| {spread(through).middle:.1f} ms |"
         )
-    return "\n".join([*lines, "", _where(measured), ""])
+    return "\n".join([*lines, "", *_failed(measured), _where(measured), ""])
 
 
 def _where(measured: Measured) -> str:
@@ -258,8 +377,9 @@ def _where(measured: Measured) -> str:
 
 
 def _machine(on: dict[str, Any]) -> str:
+    emulated = ", an emulated machine, 10 to 20 times slower than a real one" if on.get("emulated") else ""
     return (
-        f"Measured {on['at'][:10]}: {on['cores']} cores ({on['processor']}), Linux {on['kernel']}, "
+        f"Measured {on['at'][:10]}: {on['cores']} cores ({on['processor']}){emulated}, Linux {on['kernel']}, "
         f"keepalived {on['keepalived']}, strongSwan {on['strongswan']}, Python {on['python']}, commit {on['commit']}"
     )
 
@@ -270,6 +390,8 @@ def _cell(value: Spread | None, digits: int) -> str:
 
 def _up(measured: Measured, by: str) -> str:
     value = measured.spread(by, "vip_to_all_up_ms")
+    if not measured.runs(by):
+        return "not measured"
     if value is None:
         return f"not in every run within {measured.about['watch_s']:.0f} s"
     return f"{value.middle:.0f} ms" if value.middle < 1000 else f"{value.middle / 1000:.1f} s"
@@ -283,10 +405,23 @@ def _tunnels(measured: Measured) -> str:
 def _peer(measured: Measured) -> str:
     if measured.about["connections"] == 1:
         return ""
-    return ", one peer with default limits" if measured.about["limits"] else ", a peer without limits"
+    many = measured.about.get("peers", 1) > 1
+    if measured.about["limits"]:
+        return ", many peers with default limits" if many else ", one peer with default limits"
+    return ", many peers without limits" if many else ", a peer without limits"
+
+
+def _esp(measured: Measured) -> str:
+    """Said where it is not the ordinary: who carries the ESP."""
+    runs = [run for by in measured.about["runs"] for run in measured.runs(by)]
+    return ", the kernel's IPsec" if any(run.get("kernel_esp") for run in runs) else ""
 
 
 def _title(measured: Measured) -> str:
     faults = {"keepalived-stop": "keepalived stopped", "flip": "priority lowered", "wan-down": "WAN cable out"}
     fault = faults.get(measured.about["fault"], measured.about["fault"].replace("-", " "))
-    return f"{_tunnels(measured)}{_peer(measured)}: {fault}, adverts every {measured.about['advert_s']:g} s"
+    outside = " by IPv6" if measured.about.get("family", 4) == 6 else ""
+    return (
+        f"{_tunnels(measured)}{outside}{_peer(measured)}: {fault}, adverts every {measured.about['advert_s']:g} s"
+        f"{_esp(measured)}"
+    )

@@ -1,12 +1,19 @@
 """What is connected in a case: so many tunnels, to one peer or to many, outside by IPv4 or by IPv6."""
 
 from dataclasses import dataclass, replace
+from ipaddress import ip_network
+from typing import Final
 
 from tests.lab.agent_conf import AgentConf, connection_table, interface_table, secret_path
 from tests.lab.charon import Tunnel
 from tests.lab.keepalived import WAN, Vrrp
 from tests.lab.peer import gateway_tunnel
 from tests.lab.topology import address, vip
+
+CALLED: Final = "198.18.0.0/16"
+"""Where many peers are: a net for benchmarks (RFC 2544)."""
+CALLERS: Final = "198.19.0.0/16"
+"""From where each of them is called, as it sees it. It has a route there, by which answers get to be written back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +32,7 @@ class Site:
 
     def endpoint(self, number: int) -> str:
         """Where the peer is for connection *number*; of many, each is beyond the WAN's router."""
-        return address("peer", "wan1", self.family) if self.peers == 1 else _numbered("198.18", number % self.peers)
+        return address("peer", "wan1", self.family) if self.peers == 1 else _numbered(CALLED, number % self.peers)
 
     def endpoints(self) -> tuple[str, ...]:
         """All of the peer's addresses that connections lead to."""
@@ -47,7 +54,7 @@ class Site:
         """
         if self.peers == 1:
             return ""
-        pairs = ", ".join(f"{_numbered('198.18', which)} : {_numbered('198.19', which)}" for which in range(self.peers))
+        pairs = ", ".join(f"{_numbered(CALLED, which)} : {_numbered(CALLERS, which)}" for which in range(self.peers))
         return f"""\
 table ip peers {{
     chain in {{
@@ -68,4 +75,4 @@ table ip peers {{
 
 
 def _numbered(net: str, which: int) -> str:
-    return f"{net}.{which // 250}.{which % 250 + 1}"
+    return str(ip_network(net)[which // 250 * 256 + which % 250 + 1])

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.bench.cases import Case
+from tests.lab.waiting import PATIENCE
 
 RESULTS: Final = Path(__file__).resolve().parents[2] / "docs" / "bench"
+
+_TOLD: Final = "result "
 
 
 class Store:
@@ -24,11 +27,21 @@ class Store:
         """Whether this run is there already."""
         return str(turn) in self._read(case)["runs"].get(contestant, {})
 
-    def put(self, case: Case, contestant: str, turn: int, figures: dict[str, Any]) -> None:
-        """Keep one run."""
+    def put(self, case: Case, contestant: str, turn: int, figures: dict[str, Any], *, on: dict[str, Any]) -> None:
+        """Keep one run, measured *on* this machine."""
         kept = self._read(case)
         kept["runs"].setdefault(contestant, {})[str(turn)] = rounded(figures)
-        kept["measured"] = measured_on()
+        kept["measured"] = on
+        kept.pop("notes", None)  # somebody's words about the runs that were there
+        self._write(case, kept)
+
+    def forget(self, case: Case, contestant: str) -> None:
+        """Throw the runs of a contestant away: those of another day do not belong beside new ones."""
+        kept = self._read(case)
+        if kept["runs"].pop(contestant, None):
+            self._write(case, kept)
+
+    def _write(self, case: Case, kept: dict[str, Any]) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
         new = self._directory / f".{case.name}.json"
         new.write_text(json.dumps(kept, indent=1) + "\n")
@@ -45,9 +58,25 @@ class Store:
             "fault": case.fault,
             "advert_s": case.advert_s,
             "limits": case.limits,
+            "peers": case.peers,
+            "family": case.family,
             "watch_s": case.watch_s,
             "runs": {},
         }
+
+
+def told(case: Case, contestant: str, turn: int, figures: dict[str, Any]) -> str:
+    """One run as a line of text, for :func:`heard`."""
+    result = {"case": case.name, "by": contestant, "turn": turn, "figures": rounded(figures), "on": measured_on()}
+    return f"{_TOLD}{json.dumps(result)}"
+
+
+def heard(line: str) -> dict[str, Any] | None:
+    """The run that a line tells of; None: of none."""
+    if not line.startswith(_TOLD):
+        return None
+    result: dict[str, Any] = json.loads(line.removeprefix(_TOLD))
+    return result
 
 
 def measured_on() -> dict[str, Any]:
@@ -57,6 +86,7 @@ def measured_on() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "processor": _processor(),
         "kernel": platform.release(),
+        "emulated": PATIENCE > 1,
         "python": platform.python_version(),
         "keepalived": _version("keepalived", "--version"),
         "strongswan": _version("swanctl", "--version"),

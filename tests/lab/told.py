@@ -57,12 +57,12 @@ class Told:
         target = self.status()["loop"]["passes"] + 1
         wait_until(lambda: self.status()["loop"]["passes"] >= target, "a pass", within_s=within_s, every_s=0.02)
 
-    def metrics(self) -> str:
-        """What a scrape from the gateway itself gets."""
+    def metrics(self, *, timeout_s: float = ASK_TIMEOUT_S) -> str:
+        """What a scrape from the gateway itself gets; OSError where no more comes for so long."""
         began = time.monotonic()
         scrape = http.client.HTTPConnection("127.0.0.1", METRICS_PORT)
         scrape.sock = socket_in(self._agent.host.netns, socket.AF_INET, socket.SOCK_STREAM)
-        scrape.sock.settimeout(ASK_TIMEOUT_S)
+        scrape.sock.settimeout(timeout_s)
         try:
             scrape.sock.connect(("127.0.0.1", METRICS_PORT))
             scrape.request("GET", "/metrics", headers={"Connection": "close"})
