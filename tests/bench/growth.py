@@ -69,6 +69,14 @@ class Measured:
         of = Path(f"/proc/{self._agent.pid}")
         return {"rss_mb": self.rss_mb(), **{what: len(list((of / what).iterdir())) for what in ("fd", "task")}}
 
+    def idle(self) -> dict[str, float]:
+        """What it uses while nothing happens, and how late its loop is then."""
+        before, cpu = self._latencies(), self.cpu_s()
+        time.sleep(IDLE_S)
+        used = self.cpu_s() - cpu
+        late = lateness(before, self._latencies())
+        return {"cpu_percent": used / IDLE_S * 100, **({"late_mean_ms": late.mean_ms} if late else {})}
+
     def during(self, act: Callable[[], object], done: Callable[[], bool], what: str) -> dict[str, float]:
         """What it takes from *act* until *done*."""
         before = self._latencies()
@@ -119,9 +127,7 @@ def run(connections: int) -> dict[str, Any]:
     with Lab() as lab:
         site = Site(lab.gw_a, connections)
         figures: dict[str, Any] = {"rss_standby_mb": site.measured.rss_mb(), "takeover": site.take_over()}
-        cpu = site.measured.cpu_s()
-        time.sleep(IDLE_S)
-        figures["idle_cpu_percent"] = (site.measured.cpu_s() - cpu) / IDLE_S * 100
+        figures |= {f"idle_{name}": value for name, value in site.measured.idle().items()}
         figures["release"] = site.release()
         return figures
 
@@ -132,10 +138,11 @@ def endure(takeovers: int) -> dict[str, Any]:
         site = Site(lab.gw_a, FEW)
         held = []
         for _ in range(takeovers):
-            site.take_over()
+            taken = site.take_over()
             site.release()
-            held.append(site.measured.held())
-        return {"takeovers": takeovers, "connections": FEW, "first": held[0], "last": held[-1]}
+            held.append({**site.measured.held(), "takeover_cpu_s": taken["cpu_s"], "takeover_s": taken["took_s"]})
+        idle = site.measured.idle()
+        return {"takeovers": takeovers, "connections": FEW, "first": held[0], "last": held[-1], "idle": idle}
 
 
 def _count(host: Host) -> int | None:

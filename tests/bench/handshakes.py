@@ -7,10 +7,12 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
-LOOK_S: Final = 0.5
+from tests.lab.waiting import PATIENCE
+
+LOOK_S: Final = 0.5 * PATIENCE
 """A handshake that charon has told nothing of for so long is looked at. With 16 in flight on two cores each takes a
 tenth of a second; looked at sooner, those that only wait for the processor would be slowed down by the looks."""
-SLOT_S: Final = 5.0
+SLOT_S: Final = 5.0 * PATIENCE
 """How long a handshake holds its slot, as with swanherd: one retransmission of charon's fits in."""
 
 

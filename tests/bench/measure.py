@@ -266,12 +266,15 @@ class _Agent:
         self._latencies: Latencies | None = None
 
     def idle(self) -> Figures:
-        """CPU of a standby with nothing to do."""
+        """What a standby with nothing to do uses, and how late its loop is then."""
         if not self.there:
             return {}
+        self._latencies = self._scrape()
         before = self._cpu()
         time.sleep(IDLE_S)
-        return {"idle_cpu_percent": (self._cpu() - before) / IDLE_S * 100, "idle_rss_mb": self.rss_mb()}
+        used = self._cpu() - before
+        late = {f"idle_{name}": value for name, value in self._late().items()}
+        return {"idle_cpu_percent": used / IDLE_S * 100, "idle_rss_mb": self.rss_mb(), **late}
 
     def begin(self) -> None:
         """The takeover begins."""
@@ -292,7 +295,7 @@ class _Agent:
         }
 
     def _late(self) -> Figures:
-        """How late its event loop woke since the takeover began."""
+        """How late its event loop woke since the last scrape but this one."""
         now = self._scrape()
         late = lateness(self._latencies, now) if self._latencies and now else None
         if late is None:
