@@ -83,7 +83,8 @@ class Limit:
         self._kernel.bind((0, _ADDRESSES))
         self._events = Connection()
         self._events.send(Packet.register_event("child-updown"))
-        self._events.packets()
+        while not self._events.packets():  # charon writes the length of its answer, and then the answer
+            pass
         self._commands = [Connection() for _ in range(SOCKETS)]
         self._idle = list(self._commands)
         self._asked: dict[Connection, str] = {}
