@@ -96,6 +96,7 @@ def _hundred() -> list[Case]:
             connections=100,
             fault=fault,
             contestants=HUNDRED,
+            later=() if peers > 1 or fault != "keepalived-stop" else (c.EMPTY,),
             limits=limits,
             peers=peers,
             watch_s=30.0,

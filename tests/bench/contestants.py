@@ -63,15 +63,16 @@ class Loaded:
 class Limit(Loaded):
     """Charon's own best: see :mod:`tests.bench.limit`."""
 
-    def __init__(self, host: Host, site: Site) -> None:
+    def __init__(self, host: Host, site: Site, *, empty: bool = False) -> None:
         super().__init__(host, tunnels=site.tunnels())
         self._site = site
+        self._empty = empty
 
     def start(self) -> None:
-        """Load everything, and start the client."""
-        super().start()
+        """Load everything, or the secrets alone, and start the client."""
+        self.host.run("swanctl", "--load-creds" if self._empty else "--load-all")
         self.host.path(READY).unlink(missing_ok=True)
-        argv = ("python3", "-m", "tests.bench.limit", *arguments(self._site))
+        argv = ("python3", "-m", "tests.bench.limit", *arguments(self._site, empty=self._empty))
         self._client = Daemon(self.host, *argv, log="limit.log")
         self._client.start()
         wait_until(self.host.path(READY).exists, f"the limit's client on {self.host.name}")
@@ -154,7 +155,12 @@ ALWAYS: Final = Contestant(name="always-loaded", title="both always loaded, DPD"
 LIMIT: Final = Contestant(
     name="limit", title="charon's own best (the limit)", runner=lambda host, setup: Limit(host, setup.site)
 )
-ALL: Final = {each.name: each for each in (SWANHERD, NOTIFY, BEST, RESTART, ALWAYS, LIMIT)}
+EMPTY: Final = Contestant(
+    name="limit-empty",
+    title="charon's own best from an empty standby",
+    runner=lambda host, setup: Limit(host, setup.site, empty=True),
+)
+ALL: Final = {each.name: each for each in (SWANHERD, NOTIFY, BEST, RESTART, ALWAYS, LIMIT, EMPTY)}
 
 
 @contextmanager

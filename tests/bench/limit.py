@@ -1,11 +1,14 @@
 """Charon's own best: everything is loaded; this initiates it at the VIP's netlink event, and does nothing else.
 
-    python -m tests.bench.limit --connections N [--peers K] [--family 6]
+    python -m tests.bench.limit --connections N [--peers K] [--family 6] [--empty]
 
 No decision, no record, no firewall, no read-back: the limit that swanherd is judged against. The window of handshakes
 in flight is swanherd's, driven by charon's events; the neighbours are told too: an answer to a stale MAC would be lost.
 Charon (before 6.0.3) tells no event of a handshake that fails: one that has told nothing for half a second is asked
 about, is begun anew where charon knows it no more, and has five seconds in all. Where all goes well nothing is asked.
+
+With ``--empty`` the secrets alone are loaded beforehand: each connection is loaded just before its handshake, and
+unloaded at the end, as whoever keeps a standby empty has to.
 """
 
 import argparse
@@ -28,7 +31,7 @@ from swanherd.world.announce import Announcer
 from tests.bench.handshakes import Handshakes
 from tests.bench.site import Site
 from tests.lab.asking import vici_session
-from tests.lab.charon import VICI
+from tests.lab.charon import VICI, Tunnel
 from tests.lab.observe.holders import read_events
 
 SOCKETS: Final = 3
@@ -67,14 +70,16 @@ class Connection:
 class Limit:
     """The client."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, *, empty: bool) -> None:
         tunnels = site.tunnels()
         endpoints = {each.name: each.remote_addrs for each in tunnels}
         self._handshakes = Handshakes(endpoints, per_endpoint=PER_ENDPOINT, overall=OVERALL)
         self._initiates = {
             each.name: _command("initiate", ike=each.name, child=each.child, timeout="-1") for each in tunnels
         }
-        self._terminates = [_command("terminate", ike=name, force="yes", timeout="-1") for name in endpoints]
+        self._loads = {each.name: _load(each) for each in tunnels if empty}
+        self._ends = [_command("terminate", ike=name, force="yes", timeout="-1") for name in endpoints]
+        self._ends += [_command("unload-conn", name=name) for name in self._loads]
         self._ending: deque[bytes] = deque()
         self._address = ip_address(site.source)
         self._here = False
@@ -89,6 +94,8 @@ class Limit:
         self._idle = list(self._commands)
         self._asked: dict[Connection, str] = {}
         """Whose handshake a connection has been told to begin."""
+        self._loading: dict[Connection, str] = {}
+        """Who is being loaded by it, to be begun next."""
 
     def run(self) -> None:
         """Until the host ends."""
@@ -119,7 +126,7 @@ class Limit:
                 self._handshakes.begin()
             else:
                 self._handshakes.forget()
-                self._ending = deque(self._terminates)
+                self._ending = deque(self._ends)
 
     def _charon_events(self) -> None:
         for packet in self._events.packets():
@@ -130,6 +137,9 @@ class Limit:
                     self._handshakes.up(name)
 
     def _answered(self, connection: Connection) -> None:
+        if name := self._loading.pop(connection, ""):
+            self._begin(name, connection)
+            return
         self._idle.append(connection)
         if name := self._asked.pop(connection, ""):
             self._handshakes.sent(name, time.monotonic())
@@ -161,18 +171,39 @@ class Limit:
             if name is None:
                 return
             connection = self._idle.pop()
-            self._asked[connection] = name
-            connection.send(self._initiates[name])
+            if name in self._loads:
+                self._loading[connection] = name
+                connection.send(self._loads[name])
+            else:
+                self._begin(name, connection)
+
+    def _begin(self, name: str, connection: Connection) -> None:
+        self._asked[connection] = name
+        connection.send(self._initiates[name])
 
 
-def _command(name: str, **fields: str) -> bytes:
-    packet: bytes = Packet.request(name, Message.serialize(fields))
+def _command(command: str, /, **fields: str) -> bytes:
+    packet: bytes = Packet.request(command, Message.serialize(fields))
     return packet
 
 
-def arguments(site: Site) -> tuple[str, ...]:
+def _load(tunnel: Tunnel) -> bytes:
+    conf = {
+        "local_addrs": [tunnel.local_addrs],
+        "remote_addrs": [tunnel.remote_addrs],
+        "mobike": "no",
+        "local": {"auth": "psk", "id": tunnel.local_id},
+        "remote": {"auth": "psk", "id": tunnel.remote_id},
+        "children": {tunnel.child: {"local_ts": [tunnel.local_ts], "remote_ts": [tunnel.remote_ts]}},
+    }
+    packet: bytes = Packet.request("load-conn", Message.serialize({tunnel.name: conf}))
+    return packet
+
+
+def arguments(site: Site, *, empty: bool) -> tuple[str, ...]:
     """What to start it with."""
-    return "--connections", str(site.connections), "--peers", str(site.peers), "--family", str(site.family)
+    where = ("--connections", str(site.connections), "--peers", str(site.peers), "--family", str(site.family))
+    return (*where, "--empty") if empty else where
 
 
 def main() -> None:
@@ -181,8 +212,10 @@ def main() -> None:
     parser.add_argument("--connections", type=int, required=True)
     parser.add_argument("--peers", type=int, default=1)
     parser.add_argument("--family", type=int, choices=(4, 6), default=4)
+    parser.add_argument("--empty", action="store_true", help="nothing but secrets is loaded beforehand")
     options = parser.parse_args()
-    limit = Limit(Site(connections=options.connections, peers=options.peers, family=options.family))
+    site = Site(connections=options.connections, peers=options.peers, family=options.family)
+    limit = Limit(site, empty=options.empty)
     gc.disable()
     Path(READY).touch()
     limit.run()

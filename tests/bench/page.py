@@ -36,12 +36,15 @@ the tunnels take turns, in alternating order:
 | restart | a notify script that restarts charon |
 | always-loaded | no script: both gateways have all loaded with `start_action = start`, and dead peer detection |
 | limit | charon's own best: all is loaded, a minimal client initiates at the kernel's event, and does nothing else |
+| limit-empty | the same from an empty standby: it loads each connection just before its handshake |
 
 **The limit** is what charon and this machine allow; nobody can be faster with this charon for long. It decides, fences,
 verifies and reports nothing; it has as many handshakes in flight as swanherd has, and begins anew what fails. swanherd
 is to be judged by its ratio to it; with one tunnel, where both take some milliseconds, chance may put either one first.
 `always-loaded` uses `start` where an operator would use `trap`: the userland ESP of this lab knows no traps (on a
 kernel with IPsec it uses `trap`).
+
+swanherd keeps the standby empty, so that nothing there can run by mistake; `limit-empty` shows what that alone costs.
 
 **The faults.** keepalived stopped: a planned change, keepalived says goodbye. Priority lowered: the other gateway takes
 over while both are well. Power off, WAN cable out: nobody says goodbye, and the other gateway waits for three of the
