@@ -31,13 +31,14 @@ def main(arguments: list[str]) -> int:
         whole = bool(options.all or options.by)
         runs = list(runs_of(cases, by=options.by, at_most=options.runs, whole=whole))
         todo = [run for run in runs if options.again or not store.has(run.case, run.contestant.name, run.turn)]
-        _show_plan(runs, todo, read_results(options.results))
+        kept = read_results(options.results)
+        _show_plan(runs, todo, kept)
         if options.list:
             return 0
         if options.again and not options.tell:
             for each in todo:
                 store.forget(each.case, each.contestant.name)
-        _measure(todo, None if options.tell else store)
+        _measure(todo, None if options.tell else store, [expected_s(each, kept) for each in todo])
     if options.results == RESULTS and not options.tell:
         write_page(options.results, ROOT)
     return 0
@@ -99,8 +100,8 @@ def _minutes(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
 
 
-def _measure(runs: list[Run], store: Store | None) -> None:
-    """One after the other; None: the results are told on standard output."""
+def _measure(runs: list[Run], store: Store | None, seconds: list[float]) -> None:
+    """One after the other, each of which takes about so many seconds; no store: results are told on standard output."""
     started = time.monotonic()
     for number, each in enumerate(runs, 1):
         case, by = each.case, each.contestant.name
@@ -113,8 +114,8 @@ def _measure(runs: list[Run], store: Store | None) -> None:
             print(told(case, by, each.turn, figures), flush=True)
         else:
             store.put(case, by, each.turn, figures, on=measured_on())
-        at = time.monotonic() - started
-        print(f"[{number}/{len(runs)} {at:4.0f} s] {case.name} {by}: {_line(figures)}", flush=True)
+        at, left = _minutes(time.monotonic() - started), _minutes(sum(seconds[number:]))
+        print(f"[{number}/{len(runs)} {at}, {left} left] {case.name} {by}: {_line(figures)}", flush=True)
 
 
 def _take(lines: Iterable[str], store: Store) -> None:

@@ -12,7 +12,7 @@ from tests.bench.figures import Measured
 BUILD_S: Final = 2.0
 """A pair that carries traffic, with one tunnel, and what is measured in it."""
 FLIP_S: Final = 0.8
-EMULATED: Final = 25.0
+EMULATED: Final = 10.0
 """How many times longer all of it takes on an emulated machine."""
 TUNNEL_S: Final = 0.0145
 """A handshake on two cores that do nothing else; a script takes twice as long, a program for each."""
