@@ -180,7 +180,7 @@ def _case(measured: Measured) -> str:
         (
             "Median (least-most) over the runs; times in ms, the first three from the VIP's arrival, the old "
             "side's from the fault. `-`: it did not happen in every run while it was watched "
-            f"({measured.about['watch_s']:.0f} s); `lost` counts packets of {_rate(measured)} a second."
+            f"({_watched_s(measured):.0f} s); `lost` counts packets of {_rate(measured)} a second."
         ),
         "",
     ]
@@ -197,7 +197,17 @@ def _case(measured: Measured) -> str:
 
 def _rate(measured: Measured) -> int:
     """Packets a second, as `measure.RATE`."""
-    return 20 if measured.about["measured"].get("emulated") else 100
+    return 20 if _emulated(measured.about["measured"]) else 100
+
+
+def _watched_s(measured: Measured) -> float:
+    """An emulated machine gets as many times longer as it is slower."""
+    seconds: float = measured.about["watch_s"] * measured.about["measured"].get("patience", 1)
+    return seconds
+
+
+def _emulated(on: dict[str, Any]) -> bool:
+    return bool(on.get("patience", 1) > 1)
 
 
 # --- over the number of tunnels -------------------------------------------------------------------------------------
@@ -392,7 +402,7 @@ def _where(measured: Measured) -> str:
 
 
 def _machine(on: dict[str, Any]) -> str:
-    emulated = ", an emulated machine, 10 to 20 times slower than a real one" if on.get("emulated") else ""
+    emulated = ", an emulated machine, 10 to 20 times slower than a real one" if _emulated(on) else ""
     return (
         f"Measured {on['at'][:10]}: {on['cores']} cores ({on['processor']}){emulated}, Linux {on['kernel']}, "
         f"keepalived {on['keepalived']}, strongSwan {on['strongswan']}, Python {on['python']}, commit {on['commit']}"
@@ -408,7 +418,7 @@ def _up(measured: Measured, by: str) -> str:
     if not measured.runs(by):
         return "not measured"
     if value is None:
-        return f"not in every run within {measured.about['watch_s']:.0f} s"
+        return f"not in every run within {_watched_s(measured):.0f} s"
     return f"{value.middle:.0f} ms" if value.middle < 1000 else f"{value.middle / 1000:.1f} s"
 
 

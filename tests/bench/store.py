@@ -76,6 +76,7 @@ def heard(line: str) -> dict[str, Any] | None:
     if not line.startswith(_TOLD):
         return None
     result: dict[str, Any] = json.loads(line.removeprefix(_TOLD))
+    result["on"]["commit"] = _commit()  # a virtual machine has the files and not the history
     return result
 
 
@@ -86,7 +87,7 @@ def measured_on() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "processor": _processor(),
         "kernel": platform.release(),
-        "emulated": PATIENCE > 1,
+        "patience": PATIENCE,
         "python": platform.python_version(),
         "keepalived": _version("keepalived", "--version"),
         "strongswan": _version("swanctl", "--version"),

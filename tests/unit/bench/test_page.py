@@ -90,6 +90,17 @@ def test_titles_say_what_is_special() -> None:
     assert "## 1 tunnel by IPv6: keepalived stopped, adverts every 0.1 s, the kernel's IPsec" in text
 
 
+def test_an_emulated_machine_is_called_so() -> None:
+    """It had more time and less traffic."""
+    cases = _measured("xfrm-n1-keepalived-stop", {"limit": [_run(None)]})
+    cases["xfrm-n1-keepalived-stop"].about["measured"] = {**ON, "patience": 10.0}
+
+    text = page(cases, None)
+
+    assert "while it was watched (100 s); `lost` counts packets of 20 a second" in text
+    assert "an emulated machine" in text
+
+
 def test_a_lateness_that_was_not_measured_is_no_zero() -> None:
     """Results of before it was measured right have another field."""
     part = {"took_s": 1.0, "cpu_s": 0.5, "rss_mb": 70.0, "lag_ms": 0.0}
