@@ -12,6 +12,7 @@ from swanherd.core.words import Start
 from swanherd.world.charon import CharonGone, CharonRefused
 from tests.component.charon.agents import VERSION, running
 from tests.component.charon.sites import Site, connection
+from tests.lab.waiting import wait_until
 
 UNKNOWN_VERSION = "?"
 """Of a secret that another run of the agent loaded."""
@@ -42,6 +43,32 @@ async def test_up_and_gone_again(sites: tuple[Site, Site]) -> None:
         await here.charon.unload_secret(ours.shared_id)
         assert here.here() == CharonConnection()
         assert here.charon.names() == frozenset()
+
+
+async def test_no_run_of_the_agent_takes_an_sa_for_older_than_it_is(sites: tuple[Site, Site]) -> None:
+    """Whenever an agent starts, it reads a start of the SA that is not before it was, nor two seconds after.
+
+    Charon's ages are whole seconds, and what they are depends on the tenth of a second in which one asks. (Two: the
+    second may change between charon's answer and our reading of it.)
+    Broken by: ``_began`` taking the age from now (SAs look older than their address, and are renewed as displaced).
+    """
+    left, right = sites
+    ours, theirs = connection(left, right), connection(right, left)
+    clock = asyncio.get_running_loop().time
+    async with running(left.socket_path) as here, running(right.socket_path) as there:
+        await here.load(ours, left)
+        await there.load(theirs, right)
+        # In the second half of a second, so that most moments of one have fewer tenths than the start.
+        await asyncio.to_thread(wait_until, lambda: clock() % 1 >= 0.5, "the second half", every_s=0.01)
+        begun = clock()
+        await here.charon.initiate(ours, ours.children[0])
+        await here.until(here.up, "up here")
+        up = clock()
+        while clock() < up + 1:
+            async with running(left.socket_path) as later:
+                (sa,) = (await later.charon.read("office")).sas
+            assert sa.since is not None
+            assert begun <= sa.since < up + 2
 
 
 async def test_what_is_not_there_is_released_already(sites: tuple[Site, Site]) -> None:

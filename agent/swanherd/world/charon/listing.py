@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from ipaddress import ip_address
+from math import floor
 
 from swanherd.core.facts import ChildSa, IkeSa
 from swanherd.core.intent import IPAddress
@@ -23,10 +24,20 @@ def _ike_sa(name: str, section: Section, now: float) -> IkeSa:
         local=_address(text(section, "local-host")),
         remote=_address(text(section, "remote-host")),
         initiator=text(section, "initiator") == "yes",
-        since=now - int(age) if age.isdigit() else None,
+        since=_began(int(age), now) if age.isdigit() else None,
         children=children,
         nat=text(section, "nat-any") == "yes",
     )
+
+
+def _began(age: int, now: float) -> float:
+    """When an SA of that *age* began, at the latest: about a second late at most, and never in the future.
+
+    *now* is when the answer was there, not earlier. Charon counts whole seconds of the monotonic clock, as *now* does:
+    what it has had for 3.2 s is 3 old or 4. An SA that looked older than it is would look older than its address, which
+    it follows by milliseconds: an agent that starts at the wrong tenth of a second would take it for displaced.
+    """
+    return min(now, float(floor(now) - age + 1))
 
 
 def _child_sa(key: str, section: Section) -> ChildSa:
