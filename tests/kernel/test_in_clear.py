@@ -37,6 +37,8 @@ def pinged(pair: Pair) -> Iterator[Pair]:
     """The ring's pair with the two examples; the client pings behind each by every way, all the time."""
     ping = ("ping", "-n", "-q", "-i", "0.5", "-I")
     with examples_on(pair, *FILES):
+        for gateway in pair.gateways:  # whoever pings before that pings what nobody protects yet
+            wait_until(lambda gateway=gateway: _guards(gateway), f"{gateway.name} guards them")  # type: ignore[misc]
         pings: list[subprocess.Popen[bytes]] = []
         try:
             for last in SOURCES:
@@ -46,6 +48,12 @@ def pinged(pair: Pair) -> Iterator[Pair]:
             for each in pings:
                 each.kill()
                 each.wait()
+
+
+def _guards(gateway: Gateway) -> bool:
+    """Whether the examples' networks are among what the gateway's guard stops."""
+    rules = gateway.host.run("nft", "list", "chain", "inet", "swanherd", "leaks").stdout
+    return RARELY in rules and TUNNEL in rules
 
 
 def _stopped(gateway: Gateway) -> int:
@@ -85,7 +93,6 @@ def _without_routes(gateway: Gateway) -> None:
     """Take away what leads into the XFRM interface, and what refuses behind it."""
     for route in (("unreachable", f"{TUNNEL}/32"), (f"{TUNNEL}/32", "dev", DEVICE)):
         gateway.host.run("ip", "route", "del", *route, check=False)
-    assert "dev wan1" in gateway.host.run("ip", "route", "get", TUNNEL).stdout
 
 
 @pytest.mark.timeout(900)
@@ -102,6 +109,8 @@ def test_never_in_clear(pinged: Pair) -> None:
         seen.wait_through(by="gw-a")
         _wait_to_reach(pair, *BEHIND)
         _wait_for_more(b)
+        _without_routes(a)
+        _wait_to_reach(pair, TUNNEL)  # the agent has put them back
 
         seen.mark("peer away")
         pair.peer.charon.stop()
@@ -128,6 +137,7 @@ def test_never_in_clear(pinged: Pair) -> None:
             b.host.run("ip", "xfrm", what, "flush")
         for gateway in pair.gateways:
             _without_routes(gateway)
+            assert "dev wan1" in gateway.host.run("ip", "route", "get", TUNNEL).stdout
         _wait_for_more(a, b)
         a.keepalived.start()
         pair.wait_for_master(a, within_s=TAKEN_S)
