@@ -62,10 +62,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _wanted(case: Case, options: argparse.Namespace) -> bool:
+    if case.xfrm != options.xfrm:  # whatever its name: a result must not be kept as one of another kernel
+        return False
     if options.case:
         return fnmatch.fnmatch(case.name, options.case)
-    if options.xfrm or case.xfrm:
-        return bool(options.xfrm and case.xfrm)
     return bool(options.all or not case.long)
 
 
