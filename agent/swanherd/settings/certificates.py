@@ -28,6 +28,7 @@ FILE_MAX: Final = 60_000
 """Bytes. A chain of ten certificates has half of it, and vici carries 65535 in one value."""
 RSA_MIN_BITS: Final = 2048
 """Below this charon's peers of today refuse the signature, and so should everybody."""
+_IKEV1_CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 _PEM: Final = b"-----BEGIN "
 
 
@@ -78,6 +79,15 @@ def private_key(file: Path, passphrase: bytes | None) -> Key:
     if isinstance(key, RSAPrivateKey) and key.key_size < RSA_MIN_BITS:
         raise ValueError(f"{file} is an RSA key of {key.key_size} bits; {RSA_MIN_BITS} is the least")
     return key
+
+
+def usable_in_ikev1(key: Key, file: Path) -> None:
+    """Refuse what charon fails with in the midst of an IKEv1 handshake: a key that RFC 4754 has no method for."""
+    if isinstance(key, RSAPrivateKey):
+        return
+    curve = key.curve.name if isinstance(key, EllipticCurvePrivateKey) else "Ed25519"
+    if curve not in _IKEV1_CURVES:
+        raise ValueError(f"{file} is a key of {curve}; IKEv1 has RSA, and ECDSA with P-256, P-384 and P-521 only")
 
 
 def matched(certificates: Chain, key: Key, file: Path) -> Secret:

@@ -48,6 +48,8 @@ def _key(reading: Reading, file: Path, own: certificates.Chain | None) -> Secret
         if passphrase is None:
             return None
     key = reading.attempt(partial(certificates.private_key, file, passphrase.value if passphrase else None), "key_file")
+    if key and reading.connection.ike_version == 1:
+        reading.attempt(partial(certificates.usable_in_ikev1, key, file), "key_file")
     return reading.attempt(partial(certificates.matched, own, key, file), "key_file") if own and key else None
 
 

@@ -113,7 +113,7 @@ class ConnectionTable(AuthenticationFields, WaysFields):
         Lifetime,
         About(
             text="The age at which this end rekeys the IKE_SA, up to a tenth of it earlier; with IKEv1 it "
-            "authenticates anew.",
+            "authenticates anew, by a handshake of its own, which responder-only leaves to the peer.",
             unit="s",
             example="rekey_s = 14400",
             manual="Lifetime",

@@ -1,6 +1,7 @@
 """What IKEv1 cannot do: each is one clear error, since charon would take it and do something else."""
 
 from swanherd.settings import proposals
+from swanherd.settings.child import ChildTable
 from swanherd.settings.connection import ConnectionTable
 from swanherd.settings.fragments import Key
 from swanherd.settings.validate import Tables
@@ -24,10 +25,24 @@ def _connection(tables: Tables, key: Key, connection: ConnectionTable) -> None:
         elif proposals.more_exchanges(proposal):
             tables.add((*key, "proposals", position), f"'{proposal}': IKEv1 has one key exchange only")
     for name, child in connection.children.items():
-        if len(child.local) > 1 or len(child.remote) > 1:
-            # Charon would negotiate the first of each, and never say so.
-            number = len(child.local) * len(child.remote)
-            tables.add(
-                (*key, "children", name),
-                f"IKEv1 has one network on each side of a child: write {number} children, one for each pair",
-            )
+        _child(tables, (*key, "children", name), child)
+
+
+def _child(tables: Tables, key: Key, child: ChildTable) -> None:
+    if len(child.local) > 1 or len(child.remote) > 1:
+        # Charon would negotiate the first of each, and never say so.
+        number = len(child.local) * len(child.remote)
+        tables.add(
+            key,
+            f"IKEv1 has one network on each side of a child: write {number} children, one for each pair",
+        )
+    for side in ("local", "remote"):
+        for position, selector in enumerate(getattr(child, side)):
+            if _several_ports(selector):
+                # Charon would negotiate the first of them, and never say so.
+                tables.add((*key, side, position), "IKEv1 has one port on a side, or all of them")
+
+
+def _several_ports(selector: str) -> bool:
+    _, _, ports = selector.removesuffix("]").partition("[")[2].partition("/")
+    return "-" in ports or ports == "opaque"

@@ -33,8 +33,8 @@ def give(stage: Stage, moon: Holder, *chain: Holder, ca: Holder) -> None:
     stage.certificate("ca.pem", ca.pem)
 
 
-@pytest.mark.parametrize("kind", ["rsa", "ecdsa", "ed25519"])
-async def test_kinds_of_keys_behind_an_intermediate(stage: Stage, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "version"), [("rsa", 2), ("ecdsa", 2), ("ed25519", 2), ("rsa", 1), ("ecdsa", 1)])
+async def test_kinds_of_keys_behind_an_intermediate(stage: Stage, kind: str, version: int) -> None:
     """Each kind of key comes up with a chain of which the peer knows the root only; our identity is the subject.
 
     Broken by: sending only the first certificate of ``chain`` (the peer finds no issuer).
@@ -43,8 +43,8 @@ async def test_kinds_of_keys_behind_an_intermediate(stage: Stage, kind: str) -> 
     middle = issue("middle", root, is_ca=True)
     moon, sun = issue("moon", middle, kind=kind), issue("sun", root, kind=kind, names=["sun.example"])
     give(stage, moon, middle, ca=root)
-    settings = stage.settings(auth=AUTH)
-    async with stage.theirs(peer(stage, sun, root), shared=None) as session:
+    settings = stage.settings(f"ike_version = {version}", auth=AUTH)
+    async with stage.theirs({**peer(stage, sun, root), "version": str(version)}, shared=None) as session:
         session.load_key({"type": "any", "data": sun.key_der})
         async with stage.ours(settings) as (agent, connection):
             assert agent.charon.key_ids() == {settings.secrets[NAME].version}

@@ -55,6 +55,32 @@ def renewed(first: Any, session: Any) -> bool:
     return bool(children - {child_of(first)["spi-in"]} and spis - {first["initiator-spi"]})
 
 
+async def test_a_responder_of_ikev1_leaves_it_to_the_peer(stage: Stage) -> None:
+    """Where only the peer initiates, charon begins no handshake of its own when the IKE_SA's time has come.
+
+    In IKEv1 it has no other way to renew it; its child's, which is due later, is renewed in the IKE_SA that there is.
+    Broken by: ``messages.rekey_s`` whatever ``start`` says (charon initiates main mode).
+    """
+    settings = stage.settings(
+        "ike_version = 1", 'start = "responder-only"', f"rekey_s = {LIFE_S}", child=f"rekey_s = {CHILD_S}"
+    )
+    conf = stage.peer(version="1", rekey_time="0", child={"rekey_time": "0", "life_time": "1h"})
+    async with stage.theirs(conf) as session, stage.ours(settings):
+        list(session.initiate({"ike": NAME, "child": "net", "timeout": "-1"}))
+        first = await peer_up(session)
+
+        def sas() -> list[Any]:
+            return [sa for item in session.list_sas() for sa in item.values()]
+
+        def child_renewed() -> bool:
+            return any(
+                child["spi-in"] != child_of(first)["spi-in"] for sa in sas() for child in sa["child-sas"].values()
+            )
+
+        await asyncio.to_thread(wait_until, child_renewed, "our rekey of the child", within_s=30, every_s=0.2)
+        assert [(sa["initiator-spi"], sa.get("initiator")) for sa in sas()] == [(first["initiator-spi"], b"yes")]
+
+
 EVENTS: Final = ("child-updown", "child-rekey", "ike-rekey")
 
 

@@ -85,6 +85,21 @@ def test_broken(certified: Folder, case: tuple[Callable[[Folder], object], str, 
     assert case[2] in found[f"{BRANCH}.{case[1]}"]
 
 
+@pytest.mark.parametrize(("kind", "fits"), [("ed25519", False), ("ecdsa", True), ("rsa", True)])
+def test_keys_of_ikev1(certified: Folder, changed: Edit, kind: str, fits: bool) -> None:  # noqa: FBT001 - a table
+    """IKEv1 has no way to use an Ed25519 key, with which charon fails in the midst of the handshake.
+
+    Broken by: ``_key`` without ``usable_in_ikev1``.
+    """
+    write_moon(certified, issue("moon", kind=kind, names=["moon.example"]))
+    certified.load()
+    changed("auth =", "ike_version = 1\nauth =")
+    if fits:
+        certified.load()
+    else:
+        assert "Ed25519; IKEv1 has RSA, and ECDSA" in certified.problems()[f"{BRANCH}.key_file"]
+
+
 @pytest.mark.parametrize("field", ["certificate_file", "key_file", "ca_files"])
 def test_required(certified: Folder, changed: Edit, field: str) -> None:
     """Without certificate, key or CA there is nothing to authenticate by: an error, not a warning."""

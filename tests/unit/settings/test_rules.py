@@ -160,6 +160,8 @@ CASES = {
     "port": extra("[agent]\nike_ports = [0]", "agent.ike_ports[0]", "must be at least 1"),
     # not yet
     "ikev1 networks": Case(CHILD, "ike_version = 1\n" + CHILD.replace('0.0/24"]', '0.0/24", "10.11.0.0/24"]', 1), f"{BRANCH}.children.net", "IKEv1 has one network on each side of a child: write 2 children"),
+    "ikev1 ports": Case(CHILD, "ike_version = 1\n" + CHILD.replace("10.20.0.0/24", "10.20.0.0/24[tcp/1024-2047]"), f"{BRANCH}.children.net.remote[0]", "IKEv1 has one port"),
+    "ikev1 opaque ports": Case(CHILD, "ike_version = 1\n" + CHILD.replace("10.10.0.0/24", "10.10.0.0/24[tcp/opaque]"), f"{BRANCH}.children.net.local[0]", "IKEv1 has one port"),
     "ikev1 mobike": Case('vips = ["203.0.113.10"]\n\n[connections.branch]\n', "[connections.branch]\nike_version = 1\nmobike = true\n", f"{BRANCH}.mobike", "IKEv1"),
     "ikev1 aead": add('ike_version = 1\nproposals = ["aes256gcm16-prfsha256-ecp256"]', f"{BRANCH}.proposals[0]", "IKEv1 has no AEAD"),
     "ikev1 key exchanges": add('ike_version = 1\nproposals = ["aes256-sha256-ecp256-ke1_mlkem768"]', f"{BRANCH}.proposals[0]", "one key exchange"),

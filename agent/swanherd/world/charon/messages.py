@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from swanherd.core.intent import Child, Connection, IPAddress
+from swanherd.core.words import Start
 from swanherd.world.charon.codec import Outgoing
 
 ANYBODY: Final = "%any"
@@ -155,8 +156,13 @@ def remote_id(connection: Connection) -> str:
 
 
 def rekey_s(connection: Connection) -> int:
-    """The age at which charon rekeys the IKE_SA; 0: never."""
-    return connection.rekey_s if connection.rekey else 0
+    """The age at which charon rekeys the IKE_SA; 0: never.
+
+    In IKEv1 it would begin a handshake of its own, as the responder too (measured): where only the peer initiates, it
+    is the peer that authenticates anew.
+    """
+    waits = all(connection.start_of(child) is Start.RESPOND for child in connection.children)
+    return connection.rekey_s if connection.rekey and not (connection.ike_version == 1 and waits) else 0
 
 
 def remote_addrs(connection: Connection) -> list[str]:
