@@ -34,6 +34,23 @@ async def test_turns_are_given_in_order_of_asking() -> None:
     assert taken == ["0", "1", "2", "3", "4"]
 
 
+async def test_who_is_first_goes_before_all_who_wait() -> None:
+    """What begins a handshake does not wait for what others load for later ones. Broken by: ``first`` left out."""
+    turns, taken = Turns(1, patience_s=PATIENCE_S), list[str]()
+    tasks = await _many(turns, 3, taken)
+
+    async def jump() -> None:
+        await turns.take(first=True)
+        taken.append("first")
+
+    tasks.append(asyncio.create_task(jump()))
+    await asyncio.sleep(0)
+    for _ in range(3):
+        turns.give_back(answered=True)
+    await asyncio.gather(*tasks)
+    assert taken == ["0", "first", "1", "2"]
+
+
 async def test_nobody_gives_up_while_others_are_answered() -> None:
     """The last of five waits four times as long as its patience. Broken by: the wait counting from its beginning."""
     turns, taken = Turns(1, patience_s=PATIENCE_S), list[str]()

@@ -174,7 +174,8 @@ class Charon:
         message: Outgoing = {"ike": connection.name, "child": child.name, "timeout": AT_ONCE}
         self._listener.initiating(connection.name)
         try:
-            await self._command("initiate", message, name=connection.name)
+            # Before the loads of those of a lower rank: with many peers sixteen of them ask for their turn at once.
+            await self._command("initiate", message, name=connection.name, first=True)
         except CharonRefused as refusal:
             if not _STILLBORN.fullmatch(str(refusal)):
                 raise
@@ -286,7 +287,14 @@ class Charon:
         await self._takeovers.quiet()
 
     async def _command(
-        self, command: str, message: Outgoing, *, name: str, urgent: bool = False, missing_ok: bool = False
+        self,
+        command: str,
+        message: Outgoing,
+        *,
+        name: str,
+        urgent: bool = False,
+        first: bool = False,
+        missing_ok: bool = False,
     ) -> None:
         lane = self._releases if urgent else self._takeovers
         if not urgent and isinstance(self.state, Unknown) and self.state.why == "frozen":
@@ -295,7 +303,7 @@ class Charon:
         if not urgent:
             self._commanded_at = asyncio.get_running_loop().time()
         try:
-            await lane.ask(command, message, name=name)
+            await lane.ask(command, message, name=name, first=first)
         except CharonRefused as refusal:
             if not (missing_ok and _missing(refusal)):
                 raise

@@ -109,9 +109,16 @@ class Lane:
             self._free.append(await self._connect())
 
     async def call(
-        self, command: str, message: Outgoing = NOTHING, *, stream: str = "", name: str = "", deadline_s: float = 0
+        self,
+        command: str,
+        message: Outgoing = NOTHING,
+        *,
+        stream: str = "",
+        name: str = "",
+        deadline_s: float = 0,
+        first: bool = False,
     ) -> Reply:
-        """Charon's answer to *command*, which is about the connection *name* (if any).
+        """Charon's answer to *command*, which is about the connection *name* (if any); *first*: before all who wait.
 
         CharonGone, or CharonSilent after the deadline. Leaving a call by cancellation is like a deadline: the command
         goes on in charon.
@@ -119,7 +126,7 @@ class Lane:
         answer: asyncio.Future[Reply] | None = None
         deadline_s = deadline_s or self._deadline_s
         try:
-            await self._turns.take()
+            await self._turns.take(first=first)
             async with asyncio.timeout(deadline_s):
                 answer = await self._send(command, message, stream=stream, name=name)
                 await asyncio.wait((answer,))
@@ -133,9 +140,9 @@ class Lane:
                 self._stats.unsettled += 1
         return answer.result()
 
-    async def ask(self, command: str, message: Outgoing = NOTHING, *, name: str = "") -> Section:
+    async def ask(self, command: str, message: Outgoing = NOTHING, *, name: str = "", first: bool = False) -> Section:
         """As :meth:`call`, for a command that charon answers with success or an error: CharonRefused has its text."""
-        answer = decode((await self.call(command, message, name=name)).body)
+        answer = decode((await self.call(command, message, name=name, first=first)).body)
         if text(answer, "success") == "no":
             self._stats.refused += 1
             raise CharonRefused(text(answer, "errmsg") or f"{command} failed")

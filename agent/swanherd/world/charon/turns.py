@@ -25,14 +25,18 @@ class Turns:
         self._answered_at = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
 
-    async def take(self) -> None:
-        """Return with a turn, which is given back with :meth:`give_back`; TimeoutError if it makes no sense to wait."""
+    async def take(self, *, first: bool = False) -> None:
+        """Return with a turn, which is given back with :meth:`give_back`; TimeoutError if it makes no sense to wait.
+
+        *first*: before all who wait already.
+        """
         if self._free:
             self._free -= 1
             return
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[None] = loop.create_future()
-        self._waiting.append(_Waiting(turn, loop.time()))
+        waiting = _Waiting(turn, loop.time())
+        (self._waiting.appendleft if first else self._waiting.append)(waiting)
         if self._timer is None:
             self._look_later()
         try:
