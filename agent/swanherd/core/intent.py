@@ -139,6 +139,8 @@ class XfrmInterface:
     """None: the kernel's."""
     install_routes: bool = False
     """Route the children's remote networks into it while a connection of it runs."""
+    routes: tuple[IPNetwork, ...] = ()
+    """Networks that are routed into it then, too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,9 @@ def wanted(
     for connection in connections:
         decision = decisions.get(connection.name)
         if connection.xfrm is not None:
-            networks = _networks(connection) if connection.xfrm.install_routes else frozenset[IPNetwork]()
+            networks = frozenset(connection.xfrm.routes)
+            if connection.xfrm.install_routes:
+                networks |= _networks(connection)
             link = _link(connection, connection.xfrm, XfrmLink(connection.xfrm.if_id), decision, networks)
             links[link.name] = _shared(links[link.name], link) if link.name in links else link
         if connection.gre is not None:

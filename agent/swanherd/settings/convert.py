@@ -102,6 +102,7 @@ def _xfrm(table: XfrmInterfaceTable) -> core.XfrmInterface:
         addresses=tuple(map(ip_address, table.addresses)),
         mtu=table.mtu,
         install_routes=table.install_routes,
+        routes=tuple(map(ip_network, table.routes)),
     )
 
 

@@ -119,11 +119,12 @@ def _leaks(connection: Connection, say: _Say) -> Iterator[Problem]:
             "follows a peer that can be anywhere, so while it is down nothing keeps its traffic from leaving in clear",
         )
     by_hand = leaks.routed_by_hand(connection)
-    for name in by_hand:
+    # Behind each route of the settings stands one that refuses.
+    for name in by_hand if connection.xfrm is not None and not connection.xfrm.routes else ():
         yield say(
             (*key, name, "remote"),
             "is for anything, and your own routes choose what goes into the XFRM interface: when they vanish, nothing "
-            "keeps that from leaving in clear (install_routes, or the real networks, would)",
+            "keeps that from leaving in clear (routes or install_routes there, or the real networks, would)",
         )
     for child in filter(leaks.everything, connection.children):
         if child.name in by_hand:

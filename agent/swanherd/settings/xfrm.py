@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from swanherd.settings.about import About
-from swanherd.settings.fields import Addresses, Device, Table
+from swanherd.settings.fields import Addresses, Device, Networks, Table
 
 
 class XfrmInterfaceTable(Table):
@@ -29,7 +29,17 @@ class XfrmInterfaceTable(Table):
         bool,
         About(
             text="Route the children's remote networks into the interface while the connection runs here. Without it "
-            "you make the routes.",
+            "what goes into it is yours to say: in routes, or by a daemon that makes its own anew when the interface "
+            "comes up. The kernel forgets those of an interface that goes down, as it does on the standby.",
             example="install_routes = true",
         ),
     ] = False
+    routes: Annotated[
+        Networks,
+        About(
+            text="Networks to route into the interface while the connection runs here, where those of the children are "
+            "not what is meant (0.0.0.0/0, say). Behind each stands a route that refuses, unless when_down is pass.",
+            example='routes = ["10.20.0.0/16"]',
+            manual="Interface (Routes)",
+        ),
+    ] = ()

@@ -53,6 +53,21 @@ def test_shared() -> None:
     assert link.routes == {ip_network(selector) for child in ALPHA.children for selector in child.remote_ts}
 
 
+def test_routes_of_the_settings() -> None:
+    """Routes that are named lead into the device while it is up, beside or without those of the children.
+
+    Broken by: ``wanted`` looking at ``install_routes`` alone.
+    """
+    named = ip_network("10.99.0.0/16")
+    children = {ip_network(selector) for child in ALPHA.children for selector in child.remote_ts}
+    runs = {"alpha": decision("alpha", Role.ACTIVE, Goal.RUN)}
+    for install, expected in ((False, frozenset({named})), (True, frozenset({named} | children))):
+        device = replace(DEVICE, install_routes=install, routes=(named,))
+        link = wanted([replace(THROUGH, xfrm=device)], runs, NO_WAYS)["ipsec-a"]
+        assert (link.routes, link.guarded) == (expected, expected)
+        assert not wanted([replace(THROUGH, xfrm=device)], {}, NO_WAYS)["ipsec-a"].routes
+
+
 def test_guarded() -> None:
     """Behind the routes of a connection that must not leak stands one that refuses, on the standby too."""
     dropping, passing = replace(THROUGH, when_down="drop"), replace(THROUGH, when_down="pass")

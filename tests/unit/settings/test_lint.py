@@ -98,6 +98,13 @@ def test_warning(folder: Folder, changed: Edit, row: tuple[str, str, str, str]) 
     assert text in found[key]
 
 
+def test_routes_of_the_settings(folder: Folder, changed: Edit) -> None:
+    """Routes that are named have some that refuse behind them, so that there is nothing to warn of."""
+    device = 'xfrm_interface = { name = "ipsec-b", if_id = 7, routes = ["10.20.0.0/24"] }'
+    changed(CHILD, CHILD.replace("10.20.0.0/24", "0.0.0.0/0") + f"\n{device}")
+    assert set(warnings(folder)) == {VIPS}
+
+
 def test_mobike_without_vip(folder: Folder, changed: Edit) -> None:
     """MOBIKE where it is allowed lets charon leave the address that was chosen."""
     changed('vips = ["203.0.113.10"]\n\n[connections.branch]', "[connections.branch]\nmobike = true")
