@@ -6,6 +6,7 @@ with examples_on(pair, "on-demand", "xfrm-interface"): ...
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,11 @@ AH: Final = "10.21.0.17"
 RARELY: Final = "10.21.0.11"
 ALWAYS: Final = "10.21.0.12"
 TUNNEL: Final = "10.21.0.20"
+FORCED: Final = "10.21.0.15"
 NEVER: Final = "10.21.0.16"
+SHARED: Final = "10.21.0.22", "10.21.0.23"
+BOTH: Final = "10.21.0.24", "fd00:21::24"
+SIX_IN_FOUR: Final = "fd00:21::25"
 INSIDE_GRE: Final = "10.60.0.1"
 """Behind the peer's end of the GRE."""
 _SHIPPED: Final = Path(__file__).parents[2] / "docs/examples"
@@ -39,9 +44,17 @@ route add default dev gre-branch table 60
 """The peer's end, which is always up: what answers from behind it goes back through it."""
 
 
-def _to(host: str, **more: Any) -> dict[str, Any]:
-    """The peer's child for traffic to *host*."""
-    return {"local_ts": [f"{host}/32"], "remote_ts": [subnet("lan")], **more}
+def _to(*hosts: str, **more: Any) -> dict[str, Any]:
+    """The peer's child for traffic to *hosts*."""
+    return {"local_ts": list(map(_alone, hosts)), "remote_ts": [subnet("lan", _family(host)) for host in hosts], **more}
+
+
+def _alone(host: str) -> str:
+    return f"{host}/{32 if _family(host) == 4 else 128}"
+
+
+def _family(host: str) -> int:
+    return ip_address(host).version
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +68,35 @@ class Example:
     children: Mapping[str, Mapping[str, Any]]
     hosts: tuple[str, ...] = ()
     """Addresses of the peer's that it leads to."""
+    outside: int = 4
+    """IP family."""
 
 
-EXAMPLES: Final[Mapping[str, Example]] = {
-    "ah": Example("ah", "ah", {"net": _to(AH, ah_proposals=["sha256"])}, (AH,)),
-    "transport": Example("transport", "transport", {"l2tp": _L2TP}),
-    "gre-interface": Example("gre", "gre", {"gre": _GRE}),
-    "on-demand": Example("on-demand", "demand", {"rarely": _to(RARELY), "always": _to(ALWAYS)}, (RARELY, ALWAYS)),
-    "xfrm-interface": Example("tunnel", "tunnel", {"net": _to(TUNNEL)}, (TUNNEL,)),
-    "nat-traversal": Example("nat-never", "never", {"net": _to(NEVER)}, (NEVER,)),
+EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
+    "ah": (Example("ah", "ah", {"net": _to(AH, ah_proposals=["sha256"])}, (AH,)),),
+    "transport": (Example("transport", "transport", {"l2tp": _L2TP}),),
+    "gre-interface": (Example("gre", "gre", {"gre": _GRE}),),
+    "on-demand": (Example("on-demand", "demand", {"rarely": _to(RARELY), "always": _to(ALWAYS)}, (RARELY, ALWAYS)),),
+    "xfrm-interface": (Example("tunnel", "tunnel", {"net": _to(TUNNEL)}, (TUNNEL,)),),
+    "xfrm-shared": (
+        Example("depot", "depot", {"net": _to(SHARED[0])}, SHARED[:1]),
+        Example("harbour", "harbour", {"net": _to(SHARED[1])}, SHARED[1:]),
+    ),
+    "nat-traversal": (
+        Example("nat-forced", "forced", {"net": _to(FORCED)}, (FORCED,)),
+        Example("nat-never", "never", {"net": _to(NEVER)}, (NEVER,)),
+    ),
+    "ipv6": (
+        Example("over-ipv6", "over6", {"both": _to(*BOTH)}, BOTH, outside=6),
+        Example("over-ipv4", "over4", {"v6": _to(SIX_IN_FOUR)}, (SIX_IN_FOUR,)),
+    ),
 }
 """By file."""
+
+
+def of_files(*files: str) -> tuple[Example, ...]:
+    """The connections of these files."""
+    return tuple(example for name in files for example in EXAMPLES[name])
 
 
 @contextmanager
@@ -90,8 +121,8 @@ def examples_on(pair: Pair, *files: str) -> Iterator[None]:
                 gateway.host.run("rm", "-f", path)
             gateway.agent.reload()
         with vici_session(pair.lab.peer.path(VICI)) as session:
-            for name in files:
-                session.unload_conn({"name": EXAMPLES[name].name})
+            for example in of_files(*files):
+                session.unload_conn({"name": example.name})
         if "gre-interface" in files:
             undone = f"link del gre-branch\nrule del from {INSIDE_GRE} lookup 60\n"
             pair.lab.peer.run("ip", "-batch", "-", text_in=undone)
@@ -102,13 +133,17 @@ def examples_on(pair: Pair, *files: str) -> Iterator[None]:
 def load_at_peer(pair: Pair, *files: str) -> None:
     """Give the peer's charon its ends of them: at first, and after it was started anew."""
     with vici_session(pair.lab.peer.path(VICI)) as session:
-        for example in (EXAMPLES[name] for name in files):
+        for example in of_files(*files):
             ids = f"sun-{example.word}.example", f"moon-{example.word}.example"
             session.load_shared({"id": example.name, "type": "IKE", "data": SECRET, "owners": list(ids)})
             ends = {"local": {"auth": "psk", "id": ids[0]}, "remote": {"auth": "psk", "id": ids[1]}}
-            conf = {"local_addrs": [address("peer", "wan1")], **ends, "children": dict(example.children)}
+            conf = {
+                "local_addrs": [address("peer", "wan1", example.outside)],
+                **ends,
+                "children": dict(example.children),
+            }
             session.load_conn({example.name: conf})
 
 
 def _put(files: tuple[str, ...]) -> str:
-    return "".join(f"address replace {host}/32 dev lo\n" for name in files for host in EXAMPLES[name].hosts)
+    return "".join(f"address replace {_alone(host)} dev lo\n" for each in of_files(*files) for host in each.hosts)

@@ -5,7 +5,7 @@ At last the same for the whole pair, through a failover.
 
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Final
@@ -18,13 +18,17 @@ from tests.kernel.dual import TUNNELS as DUAL
 from tests.kernel.dual import back_to_a
 from tests.kernel.test_features import counted
 from tests.lab.agent_conf import connection_table, secret_path
-from tests.lab.nat import NatRouter
+from tests.lab.asking import vici_session
+from tests.lab.charon import VICI
+from tests.lab.nat import PAIR_BEHIND, PEER_AT, PEER_BEHIND, NatRouter
 from tests.lab.observe import Observer
-from tests.lab.observe.packets import Esp
-from tests.lab.pair import Pair
-from tests.lab.peer import as_seen_by_peer
+from tests.lab.observe.packets import Ah, Esp
+from tests.lab.pair import Gateway, Pair
+from tests.lab.peer import as_seen_by_peer, gateway_tunnel
+from tests.lab.told import Told
 from tests.lab.topology import address
-from tests.pair.natted import THEIRS, TUNNELS, prove
+from tests.lab.waiting import wait_until
+from tests.pair.natted import THEIRS, TUNNELS, UP_S, prove
 
 ROUTER: Final = "nat-router"
 OUTSIDE: Final = "10.8.0.254"
@@ -154,14 +158,62 @@ async def test_found_and_passed(stage: Stage, case: Case) -> None:
         assert passed("raw") == 0
 
 
+REFUSING: Final = {
+    "ah": (
+        replace(gateway_tunnel(8), name="ah-behind", remote_addrs=PAIR_BEHIND),
+        'encryption = "ah"',
+        "ah-behind-nat",
+    ),
+    "off": (
+        replace(gateway_tunnel(9), name="off-behind", remote_addrs=PEER_BEHIND),
+        'nat_traversal = "off"',
+        "nat-found",
+    ),
+}
+"""Connections that must not run through a NAT: with a line of each, and why it does not."""
+
+
+def refusing_at_peer(pair: Pair) -> None:
+    """Have the peer take both; what it would answer to AH is AH."""
+    with vici_session(pair.lab.peer.path(VICI)) as session:
+        for kind, (tunnel, _, _) in REFUSING.items():
+            ids = {"local": tunnel.remote_id, "remote": tunnel.local_id}
+            session.load_shared({"id": tunnel.name, "type": "IKE", "data": tunnel.secret, "owners": list(ids.values())})
+            child = {"local_ts": [tunnel.remote_ts], "remote_ts": [tunnel.local_ts]}
+            proposals = {"ah_proposals": ["default"]} if kind == "ah" else {}
+            ends = {side: {"auth": "psk", "id": each} for side, each in ids.items()}
+            conf = {"local_addrs": [PEER_AT[tunnel.remote_addrs]], **ends, "children": {"net": {**child, **proposals}}}
+            session.load_conn({tunnel.name: conf})
+
+
+def assert_refused(pair: Pair, master: Gateway, seen: Observer) -> None:
+    """Each waits with its reason on *master*, the peer has nothing of either, and nothing of either was ever sent."""
+    names = {tunnel.name for tunnel, _, _ in REFUSING.values()}
+    for tunnel, _, reason in REFUSING.values():
+        Told(master.agent).wait_for(tunnel.name, role="active", reason=reason, within_s=UP_S)
+    with vici_session(pair.lab.peer.path(VICI)) as session:
+        wait_until(
+            lambda: not names & {name for item in session.list_sas() for name in item},
+            "the peer has neither",
+            every_s=0.2,
+        )
+    assert not [packet for packet in seen.packets(since="start") if isinstance(packet.content, Ah)]
+
+
 @pytest.fixture
 def natted(pair: Pair) -> Iterator[Pair]:
     """The ring's pair with three connections through a router beside its own, which go round it."""
     theirs = [as_seen_by_peer(each) for each in DUAL.values()]
-    more = {secret_path(tunnel): f"{tunnel.secret}\n" for tunnel in TUNNELS}
-    more["/etc/swanherd/conf.d/nat.toml"] = "\n".join(map(connection_table, TUNNELS))
+    refusing = [tunnel for tunnel, _, _ in REFUSING.values()]
+    more = {secret_path(tunnel): f"{tunnel.secret}\n" for tunnel in (*TUNNELS, *refusing)}
+    tables = [
+        *map(connection_table, TUNNELS),
+        *(connection_table(tunnel, line) for tunnel, line, _ in REFUSING.values()),
+    ]
+    more["/etc/swanherd/conf.d/nat.toml"] = "\n".join(tables)
     with NatRouter(pair.lab):
         pair.peer.load(*theirs, *THEIRS)
+        refusing_at_peer(pair)
         for gateway in pair.gateways:
             gateway.agent.files |= more
             gateway.agent.install()
@@ -182,15 +234,18 @@ def natted(pair: Pair) -> Iterator[Pair]:
 def test_all_three_survive_a_failover(natted: Pair) -> None:
     """All carry traffic through the NAT, ESP in UDP 4500 only, and after a failover all do, by the other gateway.
 
-    The pair's own tunnel, which has no NAT on its way, is raw ESP meanwhile. Broken by: ``refuse_nat`` for "auto" in
-    ``convert`` (nothing carries traffic).
+    The pair's own tunnel, which has no NAT on its way, is raw ESP meanwhile. AH, and what must not be in UDP, is torn
+    down by whichever gateway is the master, with its reason. Broken by: ``refuse_nat`` for "auto" in ``convert``
+    (nothing carries traffic); ``nat_reason`` that finds none (what must not is up, and AH has another reason).
     """
     pair = natted
     with Observer(pair.lab, rate=20) as seen:
         first = prove(pair, pair.a, seen)
+        assert_refused(pair, pair.a, seen)
         pair.a.keepalived.stop()
         pair.wait_for_master(pair.b)
         prove(pair, pair.b, seen, old=first)
+        assert_refused(pair, pair.b, seen)
         seen.wait_through(by="gw-b", after=f"{pair.b.name} runs")
         own = {
             packet.content.in_udp

@@ -47,12 +47,13 @@ EXPECTED: Final = {
 
 
 def shown(pair: Pair) -> dict[str, list[dict[str, Any]]]:
-    """The peer's IKE_SAs that carry traffic, by what the gateways call."""
+    """The peer's IKE_SAs of the three that carry traffic, by what the gateways call."""
     found: dict[str, list[dict[str, Any]]] = {to: [] for to in CALLED}
     called = {at: to for to, at in PEER_AT.items()}
+    names = {tunnel.name for tunnel in THEIRS}
     with vici_session(pair.lab.peer.path(VICI)) as session:
         for item in session.list_sas():
-            for sa in item.values():
+            for sa in (sa for name, sa in item.items() if name in names):
                 installed = any(child["state"] == b"INSTALLED" for child in sa["child-sas"].values())
                 if installed and sa["state"] == b"ESTABLISHED" and (to := called.get(sa["local-host"].decode())):
                     found[to].append(sa)

@@ -1,5 +1,6 @@
 """Every example of a feature, as it stands in docs/examples, on a pair: at the peer before and after a failover."""
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,30 +8,34 @@ from typing import Any, Final
 
 import pytest
 
+from swanherd.settings.certificates import key_id
 from tests.lab.agent_conf import INTERFACE, agent_conf
 from tests.lab.asking import vici_session
 from tests.lab.charon import VICI
 from tests.lab.loaded import read_loaded
 from tests.lab.observe import Observer
-from tests.lab.observe.packets import IKE_SA_INIT, Ike
+from tests.lab.observe.packets import IKE_SA_INIT, Ike, Packet
 from tests.lab.pair import Gateway, Pair, agent_pair
 from tests.lab.peer import SECRET
-from tests.lab.pki import example
+from tests.lab.pki import Holder, example, issue
 from tests.lab.told import Told
-from tests.lab.topology import address, port, subnet, vip
+from tests.lab.topology import address, place, port, subnet, vip
+from tests.lab.uplinks import silent
 from tests.lab.waiting import wait_until
 
 EXAMPLES: Final = Path(__file__).parents[2] / "docs/examples"
 ETC: Final = "/etc/swanherd"
 FILES: Final = (
     "certificate", "ikev1", "identities", "algorithms", "on-demand", "dead-peer", "nat-traversal", "split",
-    "responder-only",
+    "responder-only", "dynamic-peer", "two-children",
 )  # fmt: skip
-ESP: Final = ["aes256gcm16-ecp384", "aes256-sha256-modp2048", "default"]
+ESP: Final = ["aes256gcm16-ecp384", "aes256-sha256-modp2048", "aes128gcm16-ecp256", "default"]
 """What the peer takes for every child."""
 UP_S: Final = 60.0
 """For all of them to come up, on a busy machine."""
 MAIN_MODE: Final = 2
+RETRIES_S: Final = 3.0
+"""An agent that may call does so again after a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,10 @@ class Expected:
     """How many IKE_SAs the peer must show; each has its share of the children."""
     trapped: tuple[str, ...] = ()
     """Addresses that a first packet would open."""
+    children: Mapping[str, list[str]] = field(default_factory=dict)
+    """Networks of the peer's children, where they are not one for each of the addresses."""
+    lingers: bool = False
+    """Whether the peer keeps the old master's SA beside the new one: nothing tells it that both are the same."""
 
 
 def _host(last: int) -> str:
@@ -57,6 +66,8 @@ def _host(last: int) -> str:
 
 
 VIP: Final = vip("wan1")
+VOICE: Final = _host(28)
+VOICE_PORT: Final = 20_000
 CONNECTIONS: Final = (
     Expected("certificate", "sun.example", "moon.example", (_host(1),)),
     Expected(
@@ -78,14 +89,33 @@ CONNECTIONS: Final = (
         "dead-peer-1", "sun-dpd1.example", "moon-dpd1.example", (_host(14),), {"version": "1"}, {"version": "1"}
     ),
     Expected("split", "sun-split.example", "moon-split.example", (_host(18), _host(19)), sas=2),
+    Expected(
+        "head-office", "sun-two.example", "moon-two.example", (_host(26), _host(27)), {"dh-group": "ECP_384"},
+        children={"office": [f"{_host(26)}/32", f"{_host(27)}/32"], "voice": [f"{VOICE}/32"]},
+    ),
+    Expected("anybody", "whoever.example", "moon-any.example", (_host(29),), lingers=True),
     Expected("nat-forced", "sun-forced.example", "moon-forced.example", (_host(15),), {"nat-remote": "yes"}),
 )  # fmt: skip
 NEVER: Final = Expected("nat-never", "sun-never.example", "moon-never.example", (_host(16),))
 """Userland ESP always claims a NAT, so that this one can never stay up here."""
 
+ELSEWHERE: Final = place("wan1", 21)
+"""Where the peer calls from that is answered only: what is cut there cuts nothing else."""
+MOVED: Final = place("wan1", 22)
 RESPONDER: Final = Expected(
-    "responder", "sun-respond.example", "moon-respond.example", (_host(21),), conf={"remote_addrs": [VIP]}
-)
+    "responder", "sun-respond.example", "moon-respond.example", (_host(21),),
+    conf={"remote_addrs": [VIP], "local_addrs": [ELSEWHERE]},
+)  # fmt: skip
+VAN: Final = Expected("van", "van-7.example", "moon.example", ("10.77.0.1",), conf={"remote_addrs": [VIP]})
+"""It calls from wherever it is."""
+ANSWERED: Final = (RESPONDER, VAN)
+DPD_OF_RESPONDER_S: Final = 2
+OVERRIDES: Final = f"""\
+[connections.responder]
+remote = ["{ELSEWHERE}"]
+dpd_delay_s = {DPD_OF_RESPONDER_S}
+dpd_timeout_s = {DPD_OF_RESPONDER_S}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +128,9 @@ def pair() -> Iterator[Pair]:
         **{f"{ETC}/conf.d/{name}.toml": (EXAMPLES / f"{name}.toml").read_text() for name in FILES},
         # The examples have the interface too; the lab's own has its VRRP beside it.
         f"{ETC}/conf.d/zz-interface.toml": INTERFACE,
+        f"{ETC}/conf.d/zz-responder.toml": OVERRIDES,
         f"{ETC}/secrets/branch.psk": SECRET,
+        f"{ETC}/secrets/van-7.psk": SECRET,
         f"{ETC}/certs/moon.pem": moon.pem,
         f"{ETC}/certs/ca.pem": root.pem,
         f"{ETC}/secrets/moon.key": moon.key_pem(passphrase=b"open sesame"),
@@ -109,26 +141,28 @@ def pair() -> Iterator[Pair]:
         yield built
 
 
-def load_peer(pair: Pair) -> None:
-    """Have the peer answer all of them, and have the addresses behind it."""
-    hosts = [host for each in (*CONNECTIONS, NEVER, RESPONDER) for host in (*each.hosts, *each.trapped)]
+def load_peer(pair: Pair, *, van_at: str = address("peer", "wan1")) -> None:
+    """Have the peer answer all of them, and have the addresses behind it; the van is at *van_at*."""
+    hosts = [host for each in (*CONNECTIONS, NEVER, *ANSWERED) for host in (*each.hosts, *each.trapped)]
+    hosts += [VOICE, ELSEWHERE, MOVED]
     pair.lab.peer.run("ip", "-batch", "-", text_in="".join(f"address replace {host}/32 dev lo\n" for host in hosts))
     root, _, sun = example()
     with vici_session(pair.lab.peer.path(VICI)) as session:
         session.load_key({"type": "any", "data": sun.key_der})
-        for each in (*CONNECTIONS, NEVER, RESPONDER):
+        for each in (*CONNECTIONS, NEVER, *ANSWERED):
             session.load_shared({"id": each.name, "type": "IKE", "data": SECRET, "owners": [each.local, each.remote]})
             auth: tuple[dict[str, Any], dict[str, Any]] = ({"auth": "psk"}, {"auth": "psk"})
             if each.name == "certificate":
                 auth = {"auth": "pubkey", "certs": [sun.der]}, {"auth": "pubkey", "cacerts": [root.der]}
+            networks = each.children or {f"net-{host}": [f"{host}/32"] for host in (*each.hosts, *each.trapped)}
             children = {
-                f"net-{host}": {"local_ts": [f"{host}/32"], "remote_ts": [subnet("lan")], "esp_proposals": ESP}
-                for host in (*each.hosts, *each.trapped)
+                name: {"local_ts": behind, "remote_ts": [subnet("lan")], "esp_proposals": ESP}
+                for name, behind in networks.items()
             }
             session.load_conn(
                 {
                     each.name: {
-                        "local_addrs": [address("peer", "wan1")],
+                        "local_addrs": [van_at if each is VAN else address("peer", "wan1")],
                         "local": {**auth[0], "id": each.local},
                         "remote": {**auth[1], "id": each.remote},
                         "children": children,
@@ -151,16 +185,16 @@ def shown(pair: Pair) -> dict[str, list[dict[str, Any]]]:
 
 
 def wait_for_all(pair: Pair, *, old: frozenset[str] = frozenset()) -> dict[str, list[dict[str, Any]]]:
-    """Wait until the peer shows as many IKE_SAs of each as it must, complete, and none of *old*."""
+    """Wait until the peer shows as many IKE_SAs of each as it must, complete, and none of *old*; what it shows then."""
     sas: dict[str, list[dict[str, Any]]] = {}
 
     def complete(each: Expected) -> bool:
-        found = sas.get(each.name, [])
+        found = [sa for sa in sas.get(each.name, []) if not (each.lingers and sa["initiator-spi"] in old)]
         children = [
             {child["name"] for child in sa["child-sas"].values() if child["state"] == b"INSTALLED"} for sa in found
         ]
         return (
-            len(found) == each.sas
+            (len(found) == each.sas or (each.lingers and found != []))
             and not any(sa["initiator-spi"] in old for sa in found)
             and len(set().union(*children)) >= len(each.hosts)
             and all(children)
@@ -189,6 +223,30 @@ def passes(pair: Pair, host: str) -> bool:
     return pair.lab.client.run(*ping, check=False).returncode == 0
 
 
+def voice_of(pair: Pair) -> dict[str, Any]:
+    """The peer's child for voice."""
+    (sa,) = shown(pair)["head-office"]
+    (child,) = [child for child in sa["child-sas"].values() if child["name"] == b"voice"]
+    found: dict[str, Any] = child
+    return found
+
+
+def prove_voice(pair: Pair) -> None:
+    """The child for some ports has what it says, and carries that and nothing else."""
+    before = voice_of(pair)
+    (theirs,), (ours,) = before["local-ts"], before["remote-ts"]
+    assert before["encr-keysize"] == b"128"
+    # With a list of protocols at hand charon shows their names.
+    assert ours.replace(b"[17", b"[udp") == b"10.10.0.0/24[udp]"
+    assert theirs.replace(b"[17", b"[udp") == f"{VOICE}/32[udp/16384-32767]".encode()
+    code = f"import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(({address('client', 'lan')!r}, 0))"
+    for port_ in (VOICE_PORT, 53):  # one that is carried, and one that is not
+        code += f"; [s.sendto(b'x', ({VOICE!r}, {port_})) for _ in range(3)]"
+    pair.lab.client.run("python3", "-c", code)
+    passes(pair, VOICE)
+    wait_until(lambda: int(voice_of(pair)["packets-in"]) == int(before["packets-in"]) + 3, "three packets of voice")
+
+
 def prove(pair: Pair, master: Gateway, *, old: frozenset[str] = frozenset()) -> frozenset[str]:
     """Everything that the peer must show, and traffic by each, with *master* running it, none of it *old*; the SPIs."""
     sas = wait_for_all(pair, old=old)
@@ -198,6 +256,7 @@ def prove(pair: Pair, master: Gateway, *, old: frozenset[str] = frozenset()) -> 
             assert {key: sa.get(key) for key in expected} == expected, each.name
         for host in each.hosts:
             assert passes(pair, host), f"{each.name}: no traffic to {host}"
+    prove_voice(pair)
     standby = pair.other(master)
     wait_until(lambda: read_loaded(master.host).traps == {"on-demand/rarely"}, "the trap is on the master")
     if standby.host.up:
@@ -228,35 +287,70 @@ def test_every_example_moves(pair: Pair) -> None:
         assert len(session.get_keys()["keys"]) == 1
 
 
-def call(pair: Pair) -> None:
-    """Have the peer call the responder anew."""
+def call(pair: Pair, each: Expected) -> None:
+    """Have the peer call one that only answers anew."""
     with vici_session(pair.lab.peer.path(VICI)) as session:
-        for sa in shown(pair).get(RESPONDER.name, ()):
+        for sa in shown(pair).get(each.name, ()):
             list(session.terminate({"ike-id": sa["uniqueid"], "force": "yes", "timeout": "-1"}))
-        list(session.initiate({"child": f"net-{RESPONDER.hosts[0]}", "ike": RESPONDER.name, "timeout": "-1"}))
+        list(session.initiate({"child": f"net-{each.hosts[0]}", "ike": each.name, "timeout": "-1"}))
 
 
-@pytest.mark.timeout(120)
+def called(pair: Pair, master: Gateway, each: Expected) -> None:
+    """The peer calls, and *master* answers: traffic passes."""
+    call(pair, each)
+    wait_until(lambda: passes(pair, each.hosts[0]), f"{each.name}: traffic to {each.hosts[0]}", within_s=UP_S)
+    assert [sa.get("initiator") for sa in shown(pair)[each.name]] == ["yes"]
+    Told(master.agent).wait_for(each.name, role="active", reason="up")
+
+
+@pytest.mark.timeout(180)
 def test_a_responder_waits(pair: Pair) -> None:
     """Nothing comes up until the peer calls, on either gateway; the one that is the master answers, and stays waiting.
 
-    Broken by: ``wanted_up`` that asks for a responder's children (the pair calls).
+    One that can be anywhere calls from another address each time. Broken by: ``wanted_up`` that asks for a responder's
+    children (the pair calls); ``remote_addrs`` that sends the settings' word for anywhere as it is (nobody is let in).
     """
-    host = RESPONDER.hosts[0]
-    for master, other in ((pair.a, pair.b), (pair.b, pair.a)):
+    for master, other, van_at in ((pair.a, pair.b, address("peer", "wan1")), (pair.b, pair.a, MOVED)):
         if not master.holds():
             other.keepalived.stop()
             pair.wait_for_master(master)
         wait_for_all(pair)
-        Told(master.agent).wait_for(RESPONDER.name, role="active", reason="waiting-for-peer", within_s=UP_S)
-        call(pair)
-        wait_until(lambda: passes(pair, host), f"traffic to {host}", within_s=UP_S)
-        assert [sa.get("initiator") for sa in shown(pair)[RESPONDER.name]] == ["yes"]
-        Told(master.agent).wait_for(RESPONDER.name, role="active", reason="up")
+        waiting = [each.name for each in ANSWERED]
+        Told(master.agent).wait_for(*waiting, role="active", reason="waiting-for-peer", within_s=UP_S)
+        load_peer(pair, van_at=van_at)
+        for each in ANSWERED:
+            called(pair, master, each)
+        assert [sa["local-host"] for sa in shown(pair)[VAN.name]] == [van_at]
     old = spis(shown(pair))
     pair.a.keepalived.start()
     pair.wait_for_master(pair.a)
     wait_for_all(pair, old=old)  # or the next test takes the other gateway's SAs for those that it begins with
+
+
+@pytest.mark.timeout(120)
+def test_a_responder_does_not_call_a_dead_peer(pair: Pair) -> None:
+    """Its peer falls silent: it is asked, given up, and not called; when it calls again it is answered.
+
+    Broken by: ``wanted_up`` that asks for a responder's children; ``dpd_action`` restart.
+    """
+    wait_for_all(pair)
+    called(pair, pair.a, RESPONDER)
+    told = Told(pair.a.agent)
+    with Observer(pair.lab) as seen:
+
+        def sent() -> list[Packet]:
+            leaving = seen.packets(port=port("gw-a", "wan1"), leaving=True, since="silent")
+            return [packet for packet in leaving if packet.destination == ELSEWHERE and isinstance(packet.content, Ike)]
+
+        seen.mark("silent")
+        with silent(pair, ELSEWHERE):
+            seen.wait_for(lambda: bool(sent()), "it is asked whether it lives", within_s=UP_S)
+            told.wait_for(RESPONDER.name, role="active", reason="waiting-for-peer", within_s=UP_S)
+            gone = time.monotonic()
+            wait_until(lambda: time.monotonic() - gone > RETRIES_S, "one that initiates would", within_s=2 * RETRIES_S)
+            assert "peer-silent" in told.reasons(RESPONDER.name)
+            assert [packet for packet in sent() if packet.content.exchange == IKE_SA_INIT] == []  # type: ignore[union-attr]
+    called(pair, pair.a, RESPONDER)
 
 
 @pytest.mark.timeout(120)
@@ -315,3 +409,59 @@ def test_dead_peer_is_given_up_in_time(pair: Pair) -> None:
     reasons = Told(pair.a.agent).reasons("dead-peer")
     assert "peer-silent" in reasons
     wait_for_all(pair, old=frozenset(own.values()))
+
+
+@pytest.mark.timeout(180)
+def test_rotation_of_certificates(pair: Pair) -> None:
+    """Key, certificate and CA change by a reload on both gateways: the SA stays, until a failover needs a new one.
+
+    The new master lets no peer of the old CA in, and comes up as soon as the peer has a certificate of the new one.
+    Broken by: ``_remote`` without ``cacerts`` (the old certificate is enough); ``IKE_AGREED`` with the certificates.
+    """
+    name = "certificate"
+    before = spis(wait_for_all(pair))
+    old_root, _, old_sun = example()
+    root = issue("new root", is_ca=True)
+    moon, sun = issue("moon", root, names=["moon.example"]), issue("sun", root, names=["sun.example"])
+    trusting = {"auth": "pubkey", "cacerts": [old_root.der, root.der], "id": "moon.example"}
+    for gateway in pair.gateways:
+        gateway.agent.files |= {
+            f"{ETC}/certs/moon.pem": moon.pem,
+            f"{ETC}/certs/ca.pem": root.pem,
+            f"{ETC}/secrets/moon.key": moon.key_pem(passphrase=b"open sesame"),
+        }
+        gateway.agent.install()
+        gateway.agent.reload()
+    for gateway in pair.gateways:
+        wait_until(lambda gateway=gateway: keys_of(gateway) == {key_id(moon.certificate)}, "the old key is gone")  # type: ignore[misc]
+    assert spis(wait_for_all(pair)) == before
+
+    with vici_session(pair.lab.peer.path(VICI)) as session:
+        _certified_peer(session, old_sun, trusting)
+    pair.a.keepalived.stop()
+    pair.wait_for_master(pair.b)
+    Told(pair.b.agent).wait_for(name, role="active", reason="auth-failed", within_s=UP_S)
+    wait_until(lambda: name not in shown(pair), "the peer has none", every_s=0.05)
+    with vici_session(pair.lab.peer.path(VICI)) as session:
+        session.load_key({"type": "any", "data": sun.key_der})
+        _certified_peer(session, sun, trusting)
+    wait_for_all(pair, old=before)
+    assert passes(pair, _host(1))
+    old = spis(shown(pair))
+    pair.a.keepalived.start()
+    pair.wait_for_master(pair.a)
+    wait_for_all(pair, old=old)
+
+
+def keys_of(gateway: Gateway) -> set[str]:
+    """The ids of the private keys that a gateway's charon has."""
+    with vici_session(gateway.host.path(VICI)) as session:
+        return {key.decode() for key in session.get_keys()["keys"]}
+
+
+def _certified_peer(session: Any, sun: Holder, trusting: Mapping[str, Any]) -> None:
+    """The peer's end of the certificate's connection, with this certificate of its own."""
+    children = {"net": {"local_ts": [f"{_host(1)}/32"], "remote_ts": [subnet("lan")], "esp_proposals": ESP}}
+    ends = {"local": {"auth": "pubkey", "certs": [sun.der], "id": "sun.example"}, "remote": trusting}
+    conf = {"local_addrs": [address("peer", "wan1")], "children": children}
+    session.load_conn({"certificate": {**conf, **ends}})
