@@ -43,6 +43,8 @@ class Case:
     peer: IPv4Address
     translated: bool
     """Whether our address is another one at the peer."""
+    version: int = 2
+    """Of IKE."""
 
     @property
     def forwarded(self) -> bool:
@@ -54,6 +56,7 @@ CASES: Final = {
     "pair behind": Case("10.8.0.2", IPv4Address("10.8.0.2"), translated=True),
     "peer behind": Case("10.9.0.254", IPv4Address("10.8.0.3"), translated=False),
     "both": Case("10.9.0.253", IPv4Address("10.8.0.4"), translated=True),
+    "both, IKEv1": Case("10.9.0.252", IPv4Address("10.8.0.5"), translated=True, version=1),
 }
 _FORWARD: Final = "ip daddr {} udp dport {{ 500, 4500 }} dnat to {}"
 _TRANSLATED: Final = ", ".join(str(case.peer) for case in CASES.values() if case.translated)
@@ -137,8 +140,10 @@ async def test_found_and_passed(stage: Stage, case: Case) -> None:
     Without one ESP is raw: ``test_no_nat`` beside this. Broken by: a router that translates nothing (``RULES`` with
     accept for masquerade: the peer sees our own address).
     """
-    settings = stage.settings('local_id = "moon.example"', 'remote_id = "sun.example"', remote=case.called)
+    ids = 'local_id = "moon.example"', 'remote_id = "sun.example"'
+    settings = stage.settings(f"ike_version = {case.version}", *ids, remote=case.called)
     conf = stage.peer(
+        version=str(case.version),
         local_addrs=[str(case.peer)],
         remote_addrs=["%any"],
         local={"id": "sun.example"},

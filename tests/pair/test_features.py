@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import pytest
@@ -104,15 +105,17 @@ ELSEWHERE: Final = place("wan1", 21)
 MOVED: Final = place("wan1", 22)
 RESPONDER: Final = Expected(
     "responder", "sun-respond.example", "moon-respond.example", (_host(21),),
-    conf={"remote_addrs": [VIP], "local_addrs": [ELSEWHERE]},
+    conf={"remote_addrs": [VIP]},
 )  # fmt: skip
 VAN: Final = Expected("van", "van-7.example", "moon.example", ("10.77.0.1",), conf={"remote_addrs": [VIP]})
 """It calls from wherever it is."""
+PLACES: Final = ({"responder": ELSEWHERE, "van": address("peer", "wan1")}, {"responder": MOVED, "van": ELSEWHERE})
+"""Where both call from, first and later: one from either of its endpoints, the other from anywhere."""
 ANSWERED: Final = (RESPONDER, VAN)
 DPD_OF_RESPONDER_S: Final = 2
 OVERRIDES: Final = f"""\
 [connections.responder]
-remote = ["{ELSEWHERE}"]
+remote = ["{ELSEWHERE}", "{MOVED}"]
 dpd_delay_s = {DPD_OF_RESPONDER_S}
 dpd_timeout_s = {DPD_OF_RESPONDER_S}
 """
@@ -141,8 +144,8 @@ def pair() -> Iterator[Pair]:
         yield built
 
 
-def load_peer(pair: Pair, *, van_at: str = address("peer", "wan1")) -> None:
-    """Have the peer answer all of them, and have the addresses behind it; the van is at *van_at*."""
+def load_peer(pair: Pair, *, at: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Have the peer answer all of them, and have the addresses behind it; *at*: where it is else, by connection."""
     hosts = [host for each in (*CONNECTIONS, NEVER, *ANSWERED) for host in (*each.hosts, *each.trapped)]
     hosts += [VOICE, ELSEWHERE, MOVED]
     pair.lab.peer.run("ip", "-batch", "-", text_in="".join(f"address replace {host}/32 dev lo\n" for host in hosts))
@@ -162,7 +165,7 @@ def load_peer(pair: Pair, *, van_at: str = address("peer", "wan1")) -> None:
             session.load_conn(
                 {
                     each.name: {
-                        "local_addrs": [van_at if each is VAN else address("peer", "wan1")],
+                        "local_addrs": [at.get(each.name, address("peer", "wan1"))],
                         "local": {**auth[0], "id": each.local},
                         "remote": {**auth[1], "id": each.remote},
                         "children": children,
@@ -307,20 +310,24 @@ def called(pair: Pair, master: Gateway, each: Expected) -> None:
 def test_a_responder_waits(pair: Pair) -> None:
     """Nothing comes up until the peer calls, on either gateway; the one that is the master answers, and stays waiting.
 
-    One that can be anywhere calls from another address each time. Broken by: ``wanted_up`` that asks for a responder's
-    children (the pair calls); ``remote_addrs`` that sends the settings' word for anywhere as it is (nobody is let in).
+    It calls from either of its endpoints, and the one that can be anywhere from any address. Broken by: ``wanted_up``
+    that asks for a responder's children (the pair calls); ``remote_addrs`` that sends the settings' word for anywhere
+    as it is (nobody is let in).
     """
-    for master, other, van_at in ((pair.a, pair.b, address("peer", "wan1")), (pair.b, pair.a, MOVED)):
+    for master, other, at in ((pair.a, pair.b, PLACES[0]), (pair.b, pair.a, PLACES[1])):
         if not master.holds():
             other.keepalived.stop()
             pair.wait_for_master(master)
         wait_for_all(pair)
         waiting = [each.name for each in ANSWERED]
         Told(master.agent).wait_for(*waiting, role="active", reason="waiting-for-peer", within_s=UP_S)
-        load_peer(pair, van_at=van_at)
+        load_peer(pair, at=at)
         for each in ANSWERED:
             called(pair, master, each)
-        assert [sa["local-host"] for sa in shown(pair)[VAN.name]] == [van_at]
+        found = shown(pair)
+        assert {each.name: [sa["local-host"] for sa in found[each.name]] for each in ANSWERED} == {
+            name: [where] for name, where in at.items()
+        }
     old = spis(shown(pair))
     pair.a.keepalived.start()
     pair.wait_for_master(pair.a)
@@ -334,6 +341,7 @@ def test_a_responder_does_not_call_a_dead_peer(pair: Pair) -> None:
     Broken by: ``wanted_up`` that asks for a responder's children; ``dpd_action`` restart.
     """
     wait_for_all(pair)
+    load_peer(pair, at=PLACES[0])
     called(pair, pair.a, RESPONDER)
     told = Told(pair.a.agent)
     with Observer(pair.lab) as seen:
@@ -465,3 +473,36 @@ def _certified_peer(session: Any, sun: Holder, trusting: Mapping[str, Any]) -> N
     ends = {"local": {"auth": "pubkey", "certs": [sun.der], "id": "sun.example"}, "remote": trusting}
     conf = {"local_addrs": [address("peer", "wan1")], "children": children}
     session.load_conn({"certificate": {**conf, **ends}})
+
+
+ENDS: Final = f"{ETC}/conf.d/zz-ends.toml"
+
+
+@pytest.mark.timeout(120)
+def test_an_sa_that_the_peer_lets_expire_comes_back(pair: Pair) -> None:
+    """IKEv1 with ``rekey = false``: a child that nobody rekeyed ends, and is made anew in the IKE_SA that there is.
+
+    Charon itself makes a child anew in IKEv2 alone. Broken by: ``wanted_up`` that forgets a child which was up once.
+    """
+    name, child = "ikev1", "voice"
+
+    def spi() -> str:
+        found = [sa["child-sas"].values() for sa in shown(pair).get(name, ())]
+        up = [each for children in found for each in children if each["name"] == f"net-{_host(3)}".encode()]
+        return up[-1]["spi-in"].decode() if up and up[-1]["state"] == b"INSTALLED" else ""
+
+    wait_for_all(pair)
+    pair.a.agent.files[ENDS] = f"[connections.{name}]\nrekey = false\nchildren.{child}.rekey_s = 5\n"
+    pair.a.agent.install()
+    pair.a.agent.reload()
+    with vici_session(pair.lab.peer.path(VICI)) as session:
+        list(session.terminate({"ike": name, "timeout": "-1"}))
+    wait_until(lambda: bool(spi()), "it is up again", within_s=UP_S)
+    (sa,), seen = shown(pair)[name], {spi()}
+    wait_until(lambda: seen.add(spi()) or len(seen - {""}) >= 2, "it has ended and come back", within_s=UP_S)  # type: ignore[func-returns-value]
+    wait_until(lambda: passes(pair, _host(3)), "traffic by it", within_s=UP_S)
+    assert spis(shown(pair), name) == {sa["initiator-spi"]}
+    pair.a.agent.files.pop(ENDS)
+    pair.a.host.run("rm", ENDS)
+    pair.a.agent.reload()
+    wait_for_all(pair)

@@ -203,6 +203,22 @@ def test_rule(folder: Folder, changed: Callable[[str, str], None], case: Case) -
     assert case.rule in found[case.key]
 
 
+def test_contradictions_are_told_all_at_once(folder: Folder) -> None:
+    """The same endpoints and identities twice, an if_id of two devices, and two that overlap in one: one check tells all.
+
+    Broken by: any of the checks raising what it finds.
+    """
+    base = 'interfaces = ["wan"]\nremote = ["203.0.113.20"]\npsk_file = "branch.psk"\n'
+    shared = 'xfrm_interface = { name = "x", if_id = 7 }\n'
+    text = f"[connections.again]\n{base}{IDS}{CHILD}\n"
+    for name, more in (("first", shared), ("overlaps", shared), ("other", shared.replace('"x"', '"y"'))):
+        text += f"[connections.{name}]\n{base}remote_id = '{name}'\nlocal_id = '{name}'\n{more}{CHILD}\n"
+    folder.write(text, name="conf.d/10.toml")
+    assert folder.problems().keys() == {
+        "connections.again", "connections.overlaps.children.net.remote", "connections.other.xfrm_interface.if_id"
+    }  # fmt: skip
+
+
 ALLOWED = {
     "several endpoints of a responder": (REMOTE, 'remote = ["203.0.113.20", "203.0.113.21"]\nstart = "responder-only"'),
     "selector with number": (CHILD, CHILD.replace("10.10.0.0/24", "10.10.0.0/24[47]")),
