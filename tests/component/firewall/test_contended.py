@@ -11,7 +11,6 @@ from swanherd.world.firewall import FirewallError, elements, requests
 from swanherd.world.firewall.errors import RefusedError
 from swanherd.world.firewall.kernel import Kernel
 from swanherd.world.firewall.snapshot import read
-from tests.lab.waiting import PATIENCE
 
 from .ruleset import DEADLINE_S, FULL, VIPS, WIRE, Running, listed, nft, pair
 from .stage import PEER, VIP
@@ -55,7 +54,7 @@ def _toggling(stop: threading.Event, wires: tuple[Wire, Wire], pause_s: float) -
     def toggle() -> None:
         somebody = Kernel()
         contents = [elements.contents(wire) for wire in wires]
-        while not stop.wait(pause_s * PATIENCE):  # or no read is ever done between two of them
+        while not stop.wait(pause_s):
             for before, after in (contents, contents[::-1]):
                 with suppress(RefusedError):  # we were faster
                     somebody.commit(requests.change(before, after))
