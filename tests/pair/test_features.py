@@ -482,7 +482,8 @@ ENDS: Final = f"{ETC}/conf.d/zz-ends.toml"
 def test_an_sa_that_the_peer_lets_expire_comes_back(pair: Pair) -> None:
     """IKEv1 with ``rekey = false``: a child that nobody rekeyed ends, and is made anew in the IKE_SA that there is.
 
-    Charon itself makes a child anew in IKEv2 alone. Broken by: ``wanted_up`` that forgets a child which was up once.
+    Charon itself makes a child anew in IKEv2 alone. Broken by: ``_child_lifetime`` without its ``life_time`` (it
+    lives on for ever).
     """
     name, child = "ikev1", "voice"
 
