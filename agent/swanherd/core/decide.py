@@ -14,7 +14,7 @@ from swanherd.core.attempts import Backoff, calm, closed_soon, counted, failed
 from swanherd.core.facts import NETWORK_HOLD_S, Failure, IkeSa, Network, Unknown, relied_on
 from swanherd.core.intent import Child, Connection, IPAddress
 from swanherd.core.moves import endpoint_of, on_way, settle, spare, unmoved, up_on_way, wanted_up
-from swanherd.core.peer import nat_noted, silent_at
+from swanherd.core.peer import nat_blamed, nat_noted, silent_at
 from swanherd.core.sas import unwanted, without_outdated
 from swanherd.core.source import Choice, choose
 from swanherd.core.view import Memory, View
@@ -208,7 +208,10 @@ def _active(
     good = tuple(sa for sa in view.here.sas if sa.unique_id not in bad.unique_ids)
     if bad.why in {Reason.NAT_FOUND, Reason.AH_BEHIND_NAT}:
         memory = nat_noted(memory, bad.why, now=now, again_s=backoff.max_s)
+    counted_before = memory.counted
     memory = counted(view, tuple(sa for sa in good if on_way(sa, connection, source)), memory, now, backoff)
+    if memory.counted != counted_before:
+        memory = nat_blamed(connection, memory, again_s=backoff.max_s)
     good, outdated = without_outdated(view, connection, good)
     refused = view.lane.refused is not None and not view.lane.busy
     reason, detail = Reason.LOADING, ""

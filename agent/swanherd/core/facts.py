@@ -219,6 +219,8 @@ class Failure:
     detail: str
     """Charon's own words, for people."""
     at: float
+    nat: bool = False
+    """Whether a NAT was found on the way to the peer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ import pytest
 
 from swanherd.core.attempts import Backoff
 from swanherd.core.decide import Decision, decide
-from swanherd.core.facts import CharonConnection, Known
+from swanherd.core.facts import CharonConnection, Failure, Known
 from swanherd.core.intent import Connection
-from swanherd.core.view import Memory
+from swanherd.core.view import Attempt, LaneFacts, Memory
 from swanherd.core.words import Reason, Start
 from tests.unit.core.settings import ALPHA
 from tests.unit.core.views import MASTER, NOW, RUNNING, digest, view
@@ -76,3 +76,40 @@ def test_behind_a_nat_that_may_be() -> None:
     """Others run through it; and without a NAT there is nothing to refuse."""
     assert decided(ALPHA, BEHIND).reason is Reason.UP
     assert decided(replace(ALPHA, refuse_nat=True), RUNNING).reason is Reason.UP
+
+
+REFUSED = Failure(Reason.AUTH_FAILED, "IDr payload missing", NOW, nat=True)
+
+
+def failed_with(connection: Connection, failure: Failure) -> Decision:
+    """The decision just after a handshake of *connection* has failed."""
+    attempt = Attempt(started=NOW - 1, digest=digest(), ended=NOW, failure=failure)
+    seen = view(
+        network=Known(MASTER, 1.0),
+        here=replace(RUNNING, sas=(), failure=failure),
+        connection=connection,
+        lane=LaneFacts(attempt=attempt),
+    )
+    return decide(seen, Memory(digest=digest()), NOW, BACKOFF)
+
+
+@pytest.mark.parametrize(
+    ("connection", "reason"),
+    [(replace(ALPHA, refuse_nat=True), Reason.NAT_FOUND), (AH, Reason.AH_BEHIND_NAT)],
+    ids=["nat-found", "ah-behind-nat"],
+)
+def test_refused_behind_a_nat(connection: Connection, reason: Reason) -> None:
+    """A peer that refuses before there is an SA: the NAT is to blame, and it is tried again as rarely as can be.
+
+    Broken by: ``nat_blamed`` doing nothing (a peer of 6.0 is called again and again, with a reason that helps nobody).
+    """
+    decision = failed_with(connection, REFUSED)
+    assert (decision.reason, decision.initiate) == (reason, ())
+    assert "IDr payload missing" in decision.detail
+    assert decision.look_again_at == NOW + BACKOFF.max_s
+
+
+def test_refused_for_another_reason() -> None:
+    """Who may run through a NAT, or has none on its way, has failed for what charon told."""
+    assert failed_with(ALPHA, REFUSED).reason is Reason.AUTH_FAILED
+    assert failed_with(AH, replace(REFUSED, nat=False)).reason is Reason.AUTH_FAILED

@@ -171,3 +171,18 @@ def test_who_owes_an_answer() -> None:
     assert told.asked == {"a": {8: 6.0}}
     told.hear(Line("NET", "a", "received packet: from 10.9.0.2[4500] to 10.9.0.1[4500] (80 bytes)", "8"), 8.0)
     assert told.asked == {}
+
+
+@pytest.mark.parametrize("side", ["local host is behind NAT, sending keep alives", "remote host is behind NAT"])
+def test_a_nat_is_told_of_the_handshake_that_found_it(side: str) -> None:
+    """A failure says whether a NAT was found on its way; the next handshake finds out anew.
+
+    Broken by: ``hear`` not taking the line in; the next beginning not forgetting it.
+    """
+    told = Told()
+    told.hear(Line("IKE", "a", side), 0.0)
+    told.hear(Line("IKE", "a", "IDr payload missing"), 0.1)
+    assert told.failures["a"].nat
+    told.hear(Line("IKE", "a", "initiating IKE_SA a[2] to 192.0.2.20"), 1.0)
+    told.hear(Line("IKE", "a", "IDr payload missing"), 1.1)
+    assert not told.failures["a"].nat

@@ -36,6 +36,8 @@ _TELLING: Final = tuple(
         (r"no private key found for ", Reason.AUTH_FAILED),
         (r"no matching peer config found", Reason.AUTH_FAILED),
         (r"constraint check(ing)? failed", Reason.AUTH_FAILED),
+        # it refused what was asked for, without having said who it is
+        (r"IDr payload missing", Reason.AUTH_FAILED),
         (r"received (NO_PROPOSAL_CHOSEN|INVALID_KE_PAYLOAD) notify", Reason.NO_PROPOSAL),
         (r"received proposals unacceptable", Reason.NO_PROPOSAL),
         (r"no acceptable proposal found", Reason.NO_PROPOSAL),
@@ -54,6 +56,7 @@ _TELLING: Final = tuple(
 )
 _SOCKET_ERROR: Final = re.compile(r"error writing to socket: ")
 _BEGIN: Final = re.compile(r"initiating .*IKE_SA |.* is initiating an? .*IKE_SA")
+_NAT: Final = re.compile(r"(?:local|remote) host is behind NAT")
 _RECEIVED: Final = re.compile(r"received packet: from (?P<remote>\S+)\[\d+\] to (?P<local>\S+)\[\d+\] ")
 _LOADED: Final = re.compile(r"(?:added|updated|replaced) vici connection: (?P<name>.+)")
 _QUESTION: Final = re.compile(r"sending DPD request|retransmit \d+ of request")
@@ -66,7 +69,7 @@ _HEARD: Final = re.compile(
     + b"(?:"
     + b"|".join(
         pattern.pattern.encode()
-        for pattern in (*(telling for telling, _ in _TELLING), _SOCKET_ERROR, _BEGIN, _PACKET, _QUESTION, _LOADED)
+        for pattern in (*(telling for telling, _ in _TELLING), _SOCKET_ERROR, _BEGIN, _NAT, _PACKET, _QUESTION, _LOADED)
     )
     + b")",
     re.DOTALL,
@@ -113,6 +116,8 @@ class Told:
     _ending: dict[str, float] = field(default_factory=dict)
     """When we ended some SAs of a name last; infinity: all of them, and have begun nothing since."""
     _sent: dict[str, float] = field(default_factory=dict)
+    _behind_nat: set[str] = field(default_factory=set)
+    """Names whose latest handshake has found a NAT on its way."""
     _strangers: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Remote and local address of IKE_SAs without a name, by unique id."""
 
@@ -151,31 +156,39 @@ class Told:
         self.asked.clear()
         self._ending.clear()
         self._sent.clear()
+        self._behind_nat.clear()
         self._strangers.clear()
 
     def _hear_of(self, line: Line, now: float) -> bool:
         name, text = line.name, line.text
         if line.group == "NET":
-            if text.startswith("sending packet"):
-                # Of what we end the fence stops the last message, and nobody is to blame: each line of a thousand
-                # would blame hundreds.
-                if not self.ended_by_us(name, now):
-                    self._sent[name] = now
-            elif text.startswith("received packet"):
-                # Packets do get out: an error of a moment ago was somebody else's.
-                self._sent.pop(name, None)
-                self._answered(line)
-                return self._absolve(name)
-            return False
+            return self._hear_packet(line, now)
         if line.group == "ENC":
             return False
-        if _QUESTION.match(text):
+        if (reason := _reason(text)) is not None:
+            return self._fail(name, Failure(reason, text, now, nat=name in self._behind_nat))
+        begins = bool(_BEGIN.match(text))
+        if begins:
+            self._behind_nat.discard(name)
+        elif _NAT.match(text):
+            self._behind_nat.add(name)
+        elif _QUESTION.match(text):
             self._asks(line, now)
-            return False
-        reason = _reason(text)
-        if reason is not None:
-            return self._fail(name, Failure(reason, text, now))
-        return bool(_BEGIN.match(text))
+        return begins
+
+    def _hear_packet(self, line: Line, now: float) -> bool:
+        name = line.name
+        if line.text.startswith("sending packet"):
+            # Of what we end the fence stops the last message, and nobody is to blame: each line of a thousand
+            # would blame hundreds.
+            if not self.ended_by_us(name, now):
+                self._sent[name] = now
+        elif line.text.startswith("received packet"):
+            # Packets do get out: an error of a moment ago was somebody else's.
+            self._sent.pop(name, None)
+            self._answered(line)
+            return self._absolve(name)
+        return False
 
     def _hear_stranger(self, line: Line, now: float) -> frozenset[str]:
         """A peer that calls and fails before charon knows which connection it means: all that it may mean are told."""
@@ -202,7 +215,7 @@ class Told:
         before = self.failures.get(name)
         if failure.reason is Reason.NO_ANSWER and before is not None and before.reason is Reason.LOCAL_ERROR:
             # Of course nobody answered what was never sent; the time is new, so that the attempt is seen to have ended.
-            failure = Failure(before.reason, before.detail, failure.at)
+            failure = Failure(before.reason, before.detail, failure.at, nat=failure.nat)
         self.failures[name] = failure
         return True
 
