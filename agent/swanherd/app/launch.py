@@ -10,7 +10,7 @@ from swanherd.app.reloading import keep_last_good
 from swanherd.core.facts import Known
 from swanherd.report import logs
 from swanherd.report.http import ListenError
-from swanherd.runtime import garbage
+from swanherd.runtime.garbage import SURVIVORS
 from swanherd.runtime.teardown import Removal
 from swanherd.runtime.teardown import teardown as remove_all
 from swanherd.runtime.turns import TimedLoop
@@ -49,7 +49,7 @@ def run(path: Path) -> int:
         logs.get("agent").error("the settings are broken; the last good ones are in force", problems=why)
     else:
         keep_last_good(settings)
-    garbage.keep_survivors()
+    SURVIVORS.keep()
     with asyncio.Runner(loop_factory=TimedLoop) as runner:
         return runner.run(_run(path, settings, why))
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from swanherd.report import logs
 from swanherd.report.control import CommandRefusedError
-from swanherd.runtime import garbage
+from swanherd.runtime.garbage import SURVIVORS
 from swanherd.settings import Settings, SettingsError, load, needs_restart, save_last_good
 
 
@@ -73,7 +73,7 @@ class Reloader:
         waits = list(needs_restart(self._adopter.settings, settings))
         self._adopter.adopt(settings)
         logs.setup(settings.options.log_level, settings.options.log_format)
-        garbage.look_again()  # what the old settings held in cycles
+        SURVIVORS.look_again()  # what the old settings held in cycles
         await asyncio.to_thread(keep_last_good, settings)
         connections = len(settings.intent.connections)
         logs.get("agent").info("reloaded", connections=connections, needs_restart=waits)

@@ -2,8 +2,11 @@
 
 A full collection visits every object: 50 ms with a thousand connections, a third of a second with ten thousand, many
 times in a takeover, and finds hardly anything, since almost all that is let go of has no cycle. So what has survived
-one is set aside for good, and the next one visits only what was made since. What dies later is freed as ever, unless
-it lies in a cycle: whoever drops a lot at once, as a reload does, has all of it visited once more (:func:`look_again`).
+one is set aside, and the next one visits only what was made since.
+
+What is set aside and dies in a cycle later (a task that was under way, say) would stay for ever. So everything is
+visited once more when what is set aside has grown by a tenth since that was done last, and after a reload, which drops
+a lot at once.
 """
 
 import gc
@@ -12,20 +15,40 @@ from typing import Any, Final
 
 FULL: Final = 2
 """The oldest generation: a collection of it is a full one."""
+GROWN: Final = 1.1
 
 
-def keep_survivors() -> None:
-    """From now on set aside what survives a full collection, beginning with what there is."""
-    gc.freeze()
-    if _keep not in gc.callbacks:
-        gc.callbacks.append(_keep)
+class Survivors:
+    """What is set aside."""
 
+    def __init__(self) -> None:
+        self._visited = 0
+        """How many there were when all were visited last."""
+        self._all = True
+        """Whether the next full collection visits them all."""
 
-def look_again() -> None:
-    """Have the next full collection visit everything."""
-    gc.unfreeze()
-
-
-def _keep(phase: str, info: Mapping[str, Any]) -> None:
-    if phase == "stop" and info["generation"] == FULL:
+    def keep(self) -> None:
+        """From now on set aside what survives a full collection, beginning with what there is."""
         gc.freeze()
+        self._visited, self._all = gc.get_freeze_count(), False
+        if self._collected not in gc.callbacks:
+            gc.callbacks.append(self._collected)
+
+    def look_again(self) -> None:
+        """Have the next full collection visit everything."""
+        gc.unfreeze()
+        self._all = True
+
+    def _collected(self, phase: str, info: Mapping[str, Any]) -> None:
+        if phase != "stop" or info["generation"] != FULL:
+            return
+        gc.freeze()
+        count = gc.get_freeze_count()
+        if self._all:
+            self._visited, self._all = count, False
+        elif count > self._visited * GROWN:
+            self.look_again()
+
+
+SURVIVORS: Final = Survivors()
+"""Of this process: there is one collector."""

@@ -1,17 +1,17 @@
-"""Full collections visit what is new, and after a reload everything once more; in a process of its own each."""
+"""Full collections visit what is new, and everything now and then; each test in a process of its own."""
 
 import subprocess
 import sys
 
 COUNTED = """
 import gc
-from swanherd.runtime import garbage
+from swanherd.runtime.garbage import SURVIVORS
 class Node: pass
 def cycle():
     node = Node()
     node.itself = node
     return node
-garbage.keep_survivors()
+SURVIVORS.keep()
 """
 
 
@@ -20,15 +20,16 @@ def _run(then: str) -> str:
 
 
 def test_what_survived_one_is_not_visited_by_the_next() -> None:
-    """Ten thousand objects that stay are visited once."""
-    old, new = _run("""
-kept = [cycle() for _ in range(10_000)]
+    """Objects that stay are visited once. Broken by: ``_collected`` not setting them aside."""
+    made, old, new = _run("""
+made = gc.get_freeze_count() // 50
+kept = [cycle() for _ in range(made)]
 before = len(gc.get_objects(0)) + len(gc.get_objects(1)) + len(gc.get_objects(2))
 gc.collect()
-print(before, len(gc.get_objects(2)))
+print(made, before, len(gc.get_objects(2)))
 """).split()
-    assert int(old) > 10_000
-    assert int(new) < 100
+    assert int(old) >= int(made) > 100
+    assert int(new) < int(made)
 
 
 def test_what_dies_before_the_first_is_collected() -> None:
@@ -46,8 +47,23 @@ gc.collect()
 del node
 gc.collect()
 print(gone() is not None)
-garbage.look_again()
+SURVIVORS.look_again()
 gc.collect()
 print(gone() is None)
 """).split()
     assert (kept, found) == ("True", "True")
+
+
+def test_what_was_set_aside_and_died_in_a_cycle_goes_some_day() -> None:
+    """When what is set aside has grown by a tenth since all of it was visited. Broken by: ``GROWN`` of a million."""
+    found, others = _run("""
+import weakref
+made = gc.get_freeze_count() // 50
+def under_way():
+    nodes = [cycle() for _ in range(made)]
+    gc.collect()
+    return weakref.ref(nodes[0])
+gone = [under_way() for _ in range(20)]
+print(sum(each() is None for each in gone), len(gone))
+""").split()
+    assert int(others) > int(found) >= int(others) // 2
