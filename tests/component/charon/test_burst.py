@@ -152,6 +152,26 @@ async def test_what_was_loaded_is_compared_when_takeovers_rest(tmp_path: Path) -
         assert min(rests) > 0.15
 
 
+async def test_what_is_loaded_again_meanwhile_is_compared_once(tmp_path: Path) -> None:
+    """An address that comes and goes loads the same again and again: what waits to be compared does not pile up.
+
+    Broken by: a comparison for each load.
+    """
+    compared: list[str] = []
+
+    async def charon(caller: Caller, command: str, message: dict[str, Any]) -> None:
+        if command == "list-conns" and (name := message.get("ike", b"").decode()):
+            compared.append(name)
+        await empty_charon(caller, command, message)
+
+    async with fake(tmp_path, charon) as (_, path), running(path) as here:
+        for _ in range(5):
+            await here.charon.load(ALPHA, VIP_WAN)
+        await here.charon.load(BETA, VIP_WAN)
+        await eventually(lambda: BETA.name in compared, "the last is compared, after all before it")
+        assert compared == [ALPHA.name, BETA.name]
+
+
 async def test_a_thousand_releases_do_not_list_a_thousand_times(tmp_path: Path) -> None:
     """What many read at once is read once for all of them; what one reads, of that one alone.
 

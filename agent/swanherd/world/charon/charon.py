@@ -28,6 +28,8 @@ AT_ONCE: Final = -1
 REST_S: Final = 0.3
 """So long after the last command of a takeover what was loaded is compared: a listing each, in the midst of a hundred
 takeovers, cost each of them a twentieth."""
+REST_AT_MOST_S: Final = 5.0
+"""Some connection or other of a thousand may always be trying."""
 LOG_LAG_S: Final = 0.2
 """By how much a line of the log may come later than the listing that shows what it is about."""
 _STILLBORN: Final = re.compile(r"establishing CHILD_SA '.*' failed")
@@ -74,6 +76,8 @@ class Charon:
         self._proven: set[str] = set()
         self._proofs: set[asyncio.Task[None]] = set()
         self._proving = asyncio.Lock()
+        self._unproven: set[str] = set()
+        """Digests of what waits to be compared: loaded again meanwhile, it is compared once."""
         self._commanded_at = float("-inf")
         self._algorithms: frozenset[str] | None = None
         """Names of what this charon can do; None: not read yet, and then nothing is refused for it."""
@@ -163,7 +167,8 @@ class Charon:
         self._listener.loaded(name, Path(str(source), connection.remote))
         self._mirror.sent[name] = wanted.digest
         self._changed(name, self._mirror.put_config(name, wanted))
-        if wanted.digest not in self._proven:
+        if wanted.digest not in self._proven and wanted.digest not in self._unproven:
+            self._unproven.add(wanted.digest)
             self._behind(self._prove(connection, source, wanted))
 
     async def initiate(self, connection: Connection, child: Child) -> None:
@@ -263,6 +268,7 @@ class Charon:
         with contextlib.suppress(CharonError):  # not proven, then; the next load tries again
             async with self._proving:  # one at a time: of a thousand that wait, each would wake at every pause
                 await self._rested()
+                self._unproven.discard(wanted.digest)
                 section = await self._takeover_reader.section(name)
             if section is None or self._mirror.sent.get(name) != wanted.digest:
                 return  # taken away, or another one loaded meanwhile
@@ -280,10 +286,11 @@ class Charon:
             await self.terminate(name)
 
     async def _rested(self) -> None:
-        """Return in a pause of all takeovers, not merely between two of their commands."""
+        """Return in a pause of all takeovers, not merely between two of their commands; there may never be one."""
         loop = asyncio.get_running_loop()
-        while (left_s := self._commanded_at + REST_S - loop.time()) > 0:  # noqa: ASYNC110 - a pause is no event
-            await asyncio.sleep(left_s)
+        ends = loop.time() + REST_AT_MOST_S
+        while (until := min(self._commanded_at + REST_S, ends)) > loop.time():  # noqa: ASYNC110 - a pause is no event
+            await asyncio.sleep(until - loop.time())
         await self._takeovers.quiet()
 
     async def _command(
@@ -331,6 +338,7 @@ class Charon:
     async def _ready(self) -> None:
         """Another charon, or the same one again: have connections ready, so that a call only has to be written."""
         self._proven.clear()
+        self._unproven.clear()
         self._odd.clear()
         self._algorithms, self._userland = None, False
         self._behind(self._learn())
