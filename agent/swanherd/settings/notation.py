@@ -5,13 +5,15 @@ so no secret comes through here.
 """
 
 import re
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
 """Names of connections, children and interfaces: they are names in charon, labels of metrics and keys of TOML, so
 they have no dot, blank or quote; 63 leaves room for ``swanherd-`` and more below vici's limit of 255."""
 
 NAME_RULE = "a name has letters, digits, '-' and '_' only, at most 63, and begins with a letter or digit"
+
+_MAPPED = IPv6Network("::ffff:0:0/96")
 
 DEVICE_MAX = 15
 """Bytes in a device name (the kernel's IFNAMSIZ less its NUL)."""
@@ -52,7 +54,14 @@ def address(text: str) -> str:
         raise ValueError(f"'{text}' is not an IP address") from None
     if "%" in text:
         raise ValueError(f"'{text}' has a zone; the interface's device says which link it is")
+    _refuse_mapped(ip_network(value), text)
     return str(value)
+
+
+def _refuse_mapped(value: IPv4Network | IPv6Network, text: str) -> None:
+    """No packet has such an address, and charon takes its dots for IPv4 (Python writes it with dots from 3.13 on)."""
+    if isinstance(value, IPv6Network) and value.subnet_of(_MAPPED):
+        raise ValueError(f"'{text}' is an IPv4 address in IPv6's notation, which no packet has: write it as IPv4")
 
 
 def vip(text: str) -> str:
@@ -103,9 +112,11 @@ def endpoint(text: str) -> str:
 def network(text: str) -> str:
     """A network as routes lead to: an address with a prefix, no bit beyond it."""
     try:
-        return str(ip_network(text))
+        value = ip_network(text)
     except ValueError:
         raise ValueError(f"'{text}' is not a network (as 10.60.0.0/16 or 172.31.0.2/32)") from None
+    _refuse_mapped(value, text)
+    return str(value)
 
 
 def is_loopback(text: str) -> bool:
@@ -127,6 +138,7 @@ def _network(text: str, whole: str) -> str:
         raise ValueError(f"'{whole}' is not a network, an address, a range or 'dynamic'") from None
     if "/" in text and ip_address(text.split("/", maxsplit=1)[0]) != network.network_address:
         raise ValueError(f"'{whole}' has bits beyond its prefix; the network is {network}")
+    _refuse_mapped(network, whole)
     return str(network)
 
 

@@ -160,6 +160,8 @@ CASES = {
     "port": extra("[agent]\nike_ports = [0]", "agent.ike_ports[0]", "must be at least 1"),
     # not yet
     "ikev1 networks": Case(CHILD, "ike_version = 1\n" + CHILD.replace('0.0/24"]', '0.0/24", "10.11.0.0/24"]', 1), f"{BRANCH}.children.net", "IKEv1 has one network on each side of a child: write 2 children"),
+    "mapped endpoint": Case('remote = ["203.0.113.20"]', 'ip_version = 6\nremote = ["::ffff:203.0.113.20"]', f"{BRANCH}.remote[0]", "IPv4 address in IPv6's notation"),
+    "mapped selector": Case(CHILD, CHILD.replace("10.20.0.0/24", "::ffff:10.20.0.0/120[tcp]"), f"{BRANCH}.children.net.remote[0]", "which no packet has: write it as IPv4"),
     "ikev1 ports": Case(CHILD, "ike_version = 1\n" + CHILD.replace("10.20.0.0/24", "10.20.0.0/24[tcp/1024-2047]"), f"{BRANCH}.children.net.remote[0]", "IKEv1 has one port"),
     "ikev1 opaque ports": Case(CHILD, "ike_version = 1\n" + CHILD.replace("10.10.0.0/24", "10.10.0.0/24[tcp/opaque]"), f"{BRANCH}.children.net.local[0]", "IKEv1 has one port"),
     "ikev1 mobike": Case('vips = ["203.0.113.10"]\n\n[connections.branch]\n', "[connections.branch]\nike_version = 1\nmobike = true\n", f"{BRANCH}.mobike", "IKEv1"),
