@@ -309,7 +309,7 @@ class Agent:
         self._window.per_endpoint, self._window.overall = options.handshakes_per_endpoint, options.handshakes
         self._loop.backoff = Backoff(min_s=options.retry_min_s, max_s=options.retry_max_s)
         self._teller.config = ConfigReport(path=str(self._path), stale=bool(stale), why=stale)
-        self._stalls.expect(patience_s(settings.intent))
+        self._stalls.expect(patience_s(settings.intent.interfaces.values()))
         self._store.adopt(settings.intent, {name: secret.version for name, secret in settings.secrets.items()})
 
     def _explain(self, name: str) -> Mapping[str, Any] | None:

@@ -1,11 +1,11 @@
 """Since when an SA that looks well may be dead at the peer: this gateway stood still, or another router spoke."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from swanherd.core.evidence import Situation, VrrpFacts, displaced_before, displaced_look_at
 from swanherd.core.facts import HeldAddress, Network
-from swanherd.core.intent import Connection, Intent, VrrpDeclaration
+from swanherd.core.intent import Connection, Intent, Interface, VrrpDeclaration
 from swanherd.runtime.stall import StallWatch
 
 VRRP_MISSES: Final = 3
@@ -24,7 +24,8 @@ class Doubts:
         self, connection: Connection, intent: Intent, network: Network | None, situation: Situation
     ) -> float | None:
         """The latest moment that makes an SA of *connection* doubtful: our own standstill, or another router's word."""
-        moments = [self._stalls.until(_patience_s(connection, intent))]
+        own = (intent.interfaces[name] for name in connection.interfaces if name in intent.interfaces)
+        moments = [self._stalls.until(patience_s(own))]
         moments += [
             displaced_before(*spoken, situation.now) for spoken in _spoken(connection, intent, network, situation)
         ]
@@ -54,24 +55,11 @@ def _spoken(
                 yield interface.vrrp, facts, entry
 
 
-def patience_s(intent: Intent) -> float:
-    """How long this gateway may stand still before another one takes any of its VIPs over."""
-    intervals = [
+def patience_s(interfaces: Iterable[Interface]) -> float:
+    """How long this gateway may stand still before another one takes a VIP of *interfaces*; infinity: none has one."""
+    intervals = (
         interface.vrrp.advert_interval_s if interface.vrrp is not None else UNDECLARED_INTERVAL_S
-        for interface in intent.interfaces.values()
+        for interface in interfaces
         if interface.vips
-    ]
+    )
     return VRRP_MISSES * min(intervals, default=float("inf"))
-
-
-def _patience_s(connection: Connection, intent: Intent) -> float:
-    """How long this gateway may stand still before another one takes *connection*'s VIP over."""
-    intervals = [
-        interface.vrrp.advert_interval_s
-        for name in connection.interfaces
-        if (interface := intent.interfaces.get(name)) is not None and interface.vrrp is not None
-    ]
-    vips = any(intent.interfaces[name].vips for name in connection.interfaces if name in intent.interfaces)
-    if not vips:
-        return float("inf")
-    return VRRP_MISSES * min(intervals, default=UNDECLARED_INTERVAL_S)
