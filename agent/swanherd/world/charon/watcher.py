@@ -101,15 +101,13 @@ class Watcher:
     async def _probe(self) -> None:
         loop = asyncio.get_running_loop()
         connection = await ViciConnection.open(self._path)
-        answered_at = float("-inf")
         try:
             while True:
-                quiet_s = loop.time() - max(answered_at, self._stats.answered_at)
-                if quiet_s < QUIET_S:
+                if loop.time() - self._stats.answered_at < QUIET_S:
                     await asyncio.sleep(until_tick_s(loop.time(), LOOK_S))
                     continue
                 await self._answered(connection.send("version"))
-                answered_at = loop.time()
+                self._stats.answered_at = loop.time()
         finally:
             connection.close()
 
