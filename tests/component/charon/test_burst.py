@@ -222,7 +222,36 @@ async def test_what_we_end_ourselves_is_not_chased(tmp_path: Path) -> None:
             listener.event("ike-updown", {name: {"uniqueid": "1", "state": "DELETING"}})
         await here.until(lambda: not here.here("c2").sas, "the other's end is seen")
         assert listed == ["c2"]
-        await here.until(lambda: not here.here("c1").sas, "ours too, though nobody has read it back")
+        await here.until(lambda: not here.here("c1").sas, "ours too, though nobody has read it back", within_s=10)
+
+
+async def test_a_thousand_ends_do_not_list_a_thousand_times(tmp_path: Path) -> None:
+    """A peer that closes all of its tunnels has all of them looked at again and again: by listings of all together.
+
+    Broken by: ``MANY`` of 0.1.
+    """
+    listed: list[str] = []
+    left = set(range(MANY))
+
+    async def charon(caller: Caller, command: str, message: dict[str, Any]) -> None:
+        if command == "list-sas":
+            listed.append(message.get("ike", b"").decode())
+            for number in left:
+                if listed[-1] in {"", f"c{number}"}:
+                    caller.event("list-sa", _sa(f"c{number}", number))
+        await empty_charon(caller, command, message)
+
+    async with fake(tmp_path, charon) as (server, path), running(path) as here:
+        (listener,) = server.listeners()
+        await here.until(lambda: here.up(f"c{MANY - 1}"), "all are up")
+        listed.clear()
+        left -= set(range(1, MANY))
+        for number in range(MANY):
+            listener.event("ike-updown", {f"c{number}": {"uniqueid": str(number), "state": "DELETING"}})
+        await here.until(lambda: not any(here.here(f"c{number}").sas for number in range(1, MANY)), "their end is seen")
+        assert here.up("c0"), "one that is still there is seen to be"
+        assert listed.count("") >= 1
+        assert len(listed) < MANY // 10
 
 
 async def _lag(longest_s: list[float]) -> None:

@@ -324,7 +324,7 @@ class Charon:
         for key, value in which:
             message: Outgoing = {key: value, "force": True, "timeout": AT_ONCE}
             await self._command("terminate", message, name=name, urgent=urgent, missing_ok=True)
-        self._looker.check_gone_later(name)
+        self._looker.check_gone_later(name, all_of_it=all_of_it)
 
     def _settled_late(self, name: str) -> None:
         """Charon has done, only now, what its caller no longer waits for."""

@@ -131,7 +131,7 @@ class Listener:
                 self._looker.look(name)
             elif self._told.ended_by_us(name, self._now()):
                 # Our own doing, read back by who did it. Chased, a release of a hundred listed four hundred times.
-                self._looker.check_gone_later(name)
+                self._looker.check_gone_later(name, all_of_it=self._told.all_ended_by_us(name))
             else:
                 self._looker.chase(name)
         return changed

@@ -14,7 +14,7 @@ from swanherd.world.charon.errors import CharonSilent
 from swanherd.world.charon.lanes import Lane
 from swanherd.world.charon.messages import connection_of, is_ours
 from swanherd.world.charon.mirror import Mirror
-from swanherd.world.charon.reader import DECODE_BATCH, EVERYTHING, Reader
+from swanherd.world.charon.reader import CROWD, DECODE_BATCH, EVERYTHING, Reader
 
 ASK_S: Final = 0.5
 """Loaded names, secrets, keys and traps: somebody's ``swanctl --load-all`` changes them without an event. One of the
@@ -29,6 +29,14 @@ CHASE_S: Final = (0.005, 0.03, 0.15, 0.6)
 CHECK_UP_S: Final = 1.0
 """After a handshake was begun or ended well: whether that is all, where no child's event has told already. With a
 thousand handshakes one takes half a second, and a listing for each would make all of them slower."""
+CHECK_GONE_S: Final = 1.0
+"""After an SA was ended by us, unless it is known by then to be gone."""
+CHECK_ALL_GONE_S: Final = 5.0
+"""The same after all of a name was ended. Its release has its own read-back, behind all of those that go with it: a
+listing for each of a thousand meanwhile took charon as long as all the rest of them (profiled)."""
+MANY: Final = 20
+"""Of so many names one: where more than that are to be looked at, all are listed at once. A listing of one name costs
+charon about a twentieth of one of all, since it goes through all of its SAs for either, and us nothing."""
 UNREAD: Final = "?.?"
 """The digest of what is loaded under a name that is not ours to care for."""
 
@@ -80,11 +88,12 @@ class Looker:
             self._checks.add(name)
             asyncio.get_running_loop().call_later(CHECK_UP_S, self._check, name)
 
-    def check_gone_later(self, name: str) -> None:
-        """Look at *name* after ``CHECK_UP_S``, unless it is known by then that nothing of it is left."""
+    def check_gone_later(self, name: str, *, all_of_it: bool) -> None:
+        """Look at *name*, of which some or *all_of_it* was ended, in a while, unless it is known by then to be gone."""
         if name not in self._gone_checks:
             self._gone_checks.add(name)
-            asyncio.get_running_loop().call_later(CHECK_UP_S, self._check_gone, name)
+            delay_s = CHECK_ALL_GONE_S if all_of_it else CHECK_GONE_S
+            asyncio.get_running_loop().call_later(delay_s, self._check_gone, name)
 
     def _check_gone(self, name: str) -> None:
         self._gone_checks.discard(name)
@@ -120,6 +129,10 @@ class Looker:
                 self._stirred.clear()
                 await self._stirred.wait()
             await self.awake.wait()
+            many = [name for name, config in self._dirty.items() if not config]
+            if len(many) > max(CROWD, len(self._mirror.here) // MANY):
+                await self._look_at_many(many)
+                continue
             name = next(iter(self._dirty))
             config = self._dirty.pop(name)
             try:
@@ -175,6 +188,30 @@ class Looker:
                 pass  # it is time for the slow check
 
     # --- reading ------------------------------------------------------------------------------------------------
+
+    async def _look_at_many(self, names: list[str]) -> None:
+        """Look at the SAs of *names* by one listing of all."""
+        for name in names:
+            del self._dirty[name]
+        since = self._mirror.now
+        try:
+            found = await self._reader.all_sas()
+        except CharonSilent:
+            await self._lane.settled(EVERYTHING)
+            for name in names:
+                self.look(name)
+            return
+        changed: set[str] = set()
+        for position, name in enumerate(names, start=1):
+            if position % DECODE_BATCH == 0:
+                await asyncio.sleep(0)
+            if not self._mirror.fresh(name, since):
+                self.look(name)
+                continue
+            if self._mirror.put_sas(name, found.get(name, ())):
+                changed.add(name)
+            self._mirror.touch(name)  # a full read that began earlier knows less
+        self._tell(changed)
 
     async def _look_at(self, name: str, *, config: bool) -> None:
         since = self._mirror.now

@@ -145,6 +145,10 @@ class Told:
         """Whether what is told of *name* at *now* is, most probably, our own doing."""
         return now - self._ending.get(name, -OWN_END_S) < OWN_END_S
 
+    def all_ended_by_us(self, name: str) -> bool:
+        """Whether all of *name* was ended by us, and nothing begun since."""
+        return self._ending.get(name) == math.inf
+
     def up(self, name: str) -> None:
         """A child of *name* came up: what failed before is over."""
         self.failures.pop(name, None)
