@@ -44,7 +44,7 @@ class Case:
 ONE: Final = (c.SWANHERD, c.NOTIFY, c.BEST, c.RESTART, c.ALWAYS, c.LIMIT)
 HUNDRED: Final = (c.SWANHERD, c.NOTIFY, c.BEST, c.ALWAYS, c.LIMIT)
 THOUSAND: Final = (c.SWANHERD, c.BEST, c.LIMIT)
-SHARE: Final = (c.SWANHERD, c.BEST, c.LIMIT)
+SHARE: Final = (c.SWANHERD, c.BEST, c.LIMIT, c.EMPTY)
 FAULTS: Final = ("keepalived-stop", "flip", "power-off", "wan-down")
 _LIMITS: Final = {True: "limits", False: "nolimits"}
 
@@ -146,7 +146,7 @@ def _xfrm() -> list[Case]:
 
 
 CASES: Final = (
-    Case(name="n1-share", connections=1, fault="flips", contestants=SHARE, runs=1, flips=30),
+    Case(name="n1-share", connections=1, fault="flips", contestants=SHARE, runs=1, flips=60),
     *_one(),
     *_hundred(),
     *_thousand(),

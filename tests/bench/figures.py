@@ -51,6 +51,13 @@ class Measured:
         return spread(known)
 
 
+def undisturbed(run: dict[str, Any], what: str) -> list[float]:
+    """Those of the changes in a row (*what*: ``to_init`` or ``to_through``) in which no processor stood still."""
+    still: list[float] = run[f"stood_still_{what}_each_ms"]
+    values: list[float] = run[f"vip_{what}_each_ms"]
+    return [value for value, stood in zip(values, still, strict=True) if not stood]
+
+
 def spread(values: list[float]) -> Spread:
     """Median, least and most."""
     return Spread(median(values), min(values), max(values), len(values))

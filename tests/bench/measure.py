@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from tests.bench.cases import OLD_EMPTY_S, Case
 from tests.bench.contestants import Contestant, Limit, built
+from tests.bench.processors import Processors
 from tests.bench.sas import leftovers, up_names, up_times
 from tests.bench.scraped import Latencies, lateness, read_latencies
 from tests.bench.stamps import Stamps
@@ -45,9 +46,12 @@ _FAULTS: Final = {fault.name: fault for fault in FAULTS}
 def run(case: Case, contestant: Contestant) -> Figures:
     """All figures of one run; None where something did not happen while it was watched."""
     load, began = os.getloadavg()[0], time.monotonic()
-    with built(contestant, site=case.site, advert_s=case.advert_s, limits=case.limits) as pair:
+    with (
+        Processors() as processors,
+        built(contestant, site=case.site, advert_s=case.advert_s, limits=case.limits) as pair,
+    ):
         settled = _settled(pair.a, case)
-        figures = _flips(pair, case) if case.flips else _fault(pair, case)
+        figures = _flips(pair, case, processors) if case.flips else _fault(pair, case, processors)
         kernel_esp = pair.lab.has_xfrm
     took_s = time.monotonic() - began
     return {"load_average": load, "took_s": took_s, "kernel_esp": kernel_esp, "all_up_before": settled, **figures}
@@ -61,7 +65,7 @@ def _settled(gateway: Gateway, case: Case) -> bool:
     return False
 
 
-def _fault(pair: Pair, case: Case) -> Figures:
+def _fault(pair: Pair, case: Case, processors: Processors) -> Figures:
     agent = _Agent(pair.b)
     idle = agent.idle()
     fault = _FAULTS[case.fault]
@@ -90,14 +94,23 @@ def _fault(pair: Pair, case: Case) -> Figures:
         if isinstance(pair.b.runner, Limit):
             pair.b.runner.check()
         ours, at_peer = (read_sas(host.name, host.path(VICI)).sas for host in (pair.b.host, pair.peer.host))
+        processors.end()
     added = stamps.added(timeline.new or "gw-b", case.site.source, after=start)
+    ups = _ups(ours, packets, added=added, connections=case.connections)
     return {
         **_times(timeline, start=start, added=added),
-        **_ups(ours, packets, added=added, connections=case.connections),
+        **ups,
+        "stood_still_ms": _stood_still(processors, added, ups["vip_to_all_up_ms"]),
         "old_empty_ms": None if emptied is None else (emptied - start) * 1000,
         "left_at_peer": None if at_peer is None or ours is None else leftovers(at_peer, ours),
         "agent": {**idle, **used} if agent.there else None,
     }
+
+
+def _stood_still(processors: Processors, added: float | None, took_ms: float | None) -> float | None:
+    if added is None or took_ms is None:
+        return None
+    return processors.stood_still(added, added + took_ms / 1000) * 1000
 
 
 def _times(seen: Timeline, *, start: float, added: float | None) -> Figures:
@@ -146,7 +159,7 @@ def _answered(packets: list[Packet], wan: str) -> dict[str, float]:
     return answered
 
 
-def _flips(pair: Pair, case: Case) -> Figures:
+def _flips(pair: Pair, case: Case, processors: Processors) -> Figures:
     """Changes of master in a row: how long from the address to the first IKE packet, and to the first one through."""
     agents = [_Agent(gateway) for gateway in pair.gateways]
     before = [agent.rss_mb() for agent in agents]
@@ -162,7 +175,8 @@ def _flips(pair: Pair, case: Case) -> Figures:
             pair.wait_for_master(new)
             wait_until(partial(_empty_at, pair.other(new)), "the old one is empty")
         packets = seen.packets()
-    shares, throughs = [], []
+        processors.end()
+    shares, throughs, still_to_init, still_to_through = [], [], [], []
     got = receipts(packets, ports=seen.evidence().ports, stream=1)
     for at, new in marks:
         added = stamps.added(new.name, case.site.source, after=at)
@@ -172,11 +186,15 @@ def _flips(pair: Pair, case: Case) -> Figures:
         )
         if added is not None and init is not None:
             shares.append((init - added) * 1000)
+            still_to_init.append(processors.stood_still(added, init) * 1000)
         if added is not None and through is not None:
             throughs.append((through - added) * 1000)
+            still_to_through.append(processors.stood_still(added, through) * 1000)
     return {
         "vip_to_init_each_ms": shares,
+        "stood_still_to_init_each_ms": still_to_init,
         "vip_to_through_each_ms": throughs,
+        "stood_still_to_through_each_ms": still_to_through,
         "agent": {"rss_before_mb": before, "rss_after_mb": [agent.rss_mb() for agent in agents]}
         if agents[0].there
         else None,
