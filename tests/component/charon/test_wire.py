@@ -12,6 +12,7 @@ from swanherd.core.intent import Child, Connection
 from swanherd.world.charon import Charon, CharonGone, CharonRefused, CharonSilent
 from swanherd.world.charon.codec import Outgoing, TooLongError, UnreadableError, decode, encode
 from swanherd.world.charon.lanes import CharonStats, Lane, Ledger
+from swanherd.world.charon.reader import CROWD
 from swanherd.world.charon.transport import MAX_PACKET_BYTES, ViciConnection
 from tests.component.charon.agents import eventually, running
 from tests.component.charon.fake import Caller, empty_charon, fake
@@ -262,8 +263,12 @@ async def test_nothing_is_left_behind(tmp_path: Path) -> None:
         assert not [left for left in asyncio.all_tasks() if "swanherd/world" in repr(left)]
 
 
-async def test_one_listing_that_hangs_is_enough(tmp_path: Path) -> None:
-    """Charon lists nothing while one SA is in use; looking at SAs then stops, looking at loaded names does not."""
+@pytest.mark.parametrize("names", ["ab", "abcdefgh"], ids=["few", "many"])
+async def test_one_listing_that_hangs_is_enough(tmp_path: Path, names: str) -> None:
+    """Charon lists nothing while one SA is in use; looking at SAs then stops, looking at loaded names does not.
+
+    Few are listed by name, many all at once, which may take longer before it is given up.
+    """
     hanging: list[Caller] = []
     loaded: list[str] = []
     stuck = [False]
@@ -279,9 +284,11 @@ async def test_one_listing_that_hangs_is_enough(tmp_path: Path) -> None:
     async with fake(tmp_path, charon) as (server, path), running(path) as here:
         stuck[0] = True
         (listener,) = server.listeners()
-        for name in ("a", "b", "c", "d", "e"):
+        for name in names:
             listener.event("ike-updown", {"up": "yes", name: {"state": "ESTABLISHED"}})
-        await eventually(lambda: here.charon.stats.timeouts, "a listing given up on")
+        if len(names) <= CROWD:
+            await eventually(lambda: here.charon.stats.timeouts, "a listing given up on")
+        await eventually(lambda: hanging, "one that hangs")
         loaded.append("theirs")
         await here.until(lambda: "theirs" in here.charon.names(), "loaded names are still read")
         assert len(hanging) == 1

@@ -5,7 +5,7 @@ Reads by name and full reads run side by side; the mirror's stamps keep an older
 
 import asyncio
 from collections.abc import Callable, Iterator
-from itertools import cycle
+from itertools import chain, cycle
 from typing import Final
 
 from swanherd.core.facts import LoadedConfig
@@ -16,9 +16,10 @@ from swanherd.world.charon.messages import connection_of, is_ours
 from swanherd.world.charon.mirror import Mirror
 from swanherd.world.charon.reader import CROWD, DECODE_BATCH, EVERYTHING, Reader
 
-ASK_S: Final = 0.5
-"""Loaded names, secrets, keys and traps: somebody's ``swanctl --load-all`` changes them without an event. One of the
-four is asked for so often, in turn, and all at once where an answer differs: each is two seconds old at most."""
+ASK_S: Final = 1.0
+"""Loaded names, secrets, keys and traps: somebody's ``swanctl --load-all`` changes them without an event. One question
+is asked so often, and all four at once where an answer differs: names are two seconds old at most, since whoever takes
+anything away takes a connection, and the others six. It shows as well that charon lives."""
 REREAD_S: Final = 1.0
 """All four, while commands of our own change them."""
 REREAD_YOUNG_S: Final = 0.25
@@ -148,7 +149,8 @@ class Looker:
         loop = asyncio.get_running_loop()
         began = loop.time()
         reader = self._reader
-        questions = cycle(enumerate((reader.names, reader.shared_ids, reader.key_ids, reader.traps)))
+        names, *others = enumerate((reader.names, reader.shared_ids, reader.key_ids, reader.traps))
+        questions = chain.from_iterable((names, other) for other in cycle(others))
         while True:
             young = loop.time() < began + YOUNG_S
             await asyncio.sleep(REREAD_YOUNG_S if young else until_tick_s(loop.time(), ASK_S))

@@ -10,19 +10,19 @@ from swanherd.core.rhythm import until_tick_s
 from swanherd.world.charon.errors import CharonError, CharonGone
 from swanherd.world.charon.lanes import CharonStats
 from swanherd.world.charon.listener import EVENTS, Listener
-from swanherd.world.charon.looker import Looker
+from swanherd.world.charon.looker import ASK_S, Looker
 from swanherd.world.charon.mirror import Mirror
 from swanherd.world.charon.transport import Reply, ViciConnection
 
 RECONNECT_S: Final = 0.05
 """Between two tries to connect. A refused connect costs 20 us; what is waited here is outage."""
-LOOK_S: Final = 0.5
-"""How often is seen whether charon has answered lately: the looker asks it something as often, in the same turn."""
+LOOK_AFTER_S: Final = ASK_S / 2
+"""So long after each of the looker's questions is seen whether charon has answered anything lately."""
 QUIET_S: Final = 0.75
-"""So long after charon's last answer to anything it is asked whether it lives."""
-PROBE_DEADLINE_S: Final = 0.75
-"""charon answers ``version`` in 0.3 ms, and in 0.1 s with a thousand handshakes under way: it has been silent twice as
-long when it is called frozen, and one that froze just after an answer is known to be in 1.75 s."""
+"""So long after its last answer charon is asked whether it lives."""
+PROBE_DEADLINE_S: Final = 0.5
+"""charon answers ``version`` in 0.3 ms, and in 0.1 s with a thousand handshakes under way. When it is called frozen it
+has left two questions without an answer, one of them for a second; two seconds after its last answer at the latest."""
 
 
 class Watcher:
@@ -103,8 +103,8 @@ class Watcher:
         connection = await ViciConnection.open(self._path)
         try:
             while True:
+                await asyncio.sleep(until_tick_s(loop.time() - LOOK_AFTER_S, ASK_S))
                 if loop.time() - self._stats.answered_at < QUIET_S:
-                    await asyncio.sleep(until_tick_s(loop.time(), LOOK_S))
                     continue
                 await self._answered(connection.send("version"))
                 self._stats.answered_at = loop.time()
