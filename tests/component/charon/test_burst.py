@@ -99,7 +99,7 @@ async def test_our_own_handshake_is_not_listed(tmp_path: Path) -> None:
 async def test_what_was_loaded_is_compared_when_nothing_is_under_way(tmp_path: Path) -> None:
     """The comparison after a load, which can wait, does not go between the commands of a takeover, nor all at once.
 
-    Broken by: ``_prove`` without ``quiet()``.
+    Broken by: ``Verifier._rested`` without ``quiet()``.
     """
     last_load, first_proof = asyncio.Event(), asyncio.Event()
     compared: list[str] = []

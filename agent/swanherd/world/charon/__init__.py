@@ -13,6 +13,7 @@ mirror      what charon has, as last read
 looker      reads into the mirror: by name where something happened, everything slowly
 listener    events: where to look, and why a handshake failed
 reasons     charon's log lines, as reasons
+verifier    compares what was loaded with what charon lists then
 watcher     connects; notices when charon is gone, frozen or another one
 identity    which charon it is
 charon      the facade: all that the rest of the agent sees

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import Final
 
 from swanherd.core.facts import CharonConnection, CharonIdentity, Known, LoadedConfig, Unknown
 from swanherd.core.intent import Child, Connection, IPAddress
@@ -17,6 +17,7 @@ from swanherd.world.charon.looker import Looker
 from swanherd.world.charon.mirror import Mirror
 from swanherd.world.charon.reader import Reader
 from swanherd.world.charon.reasons import Path
+from swanherd.world.charon.verifier import Verifier
 from swanherd.world.charon.watcher import Watcher
 
 CALL_DEADLINE_S: Final = 5.0
@@ -25,13 +26,6 @@ RELEASE_DEADLINE_S: Final = 2.0
 """For fences: after this long the release is reported as pending, and tried again."""
 AT_ONCE: Final = -1
 """As a timeout in a vici message: do not wait for the outcome. 0 would wait for ever, and 12 such calls hang charon."""
-REST_S: Final = 0.3
-"""So long after the last command of a takeover what was loaded is compared: a listing each, in the midst of a hundred
-takeovers, cost each of them a twentieth."""
-REST_AT_MOST_S: Final = 5.0
-"""Some connection or other of a thousand may always be trying."""
-LOG_LAG_S: Final = 0.2
-"""By how much a line of the log may come later than the listing that shows what it is about."""
 _STILLBORN: Final = re.compile(r"establishing CHILD_SA '.*' failed")
 
 
@@ -59,7 +53,6 @@ class Charon:
         self._takeovers = lane(TAKEOVER_LIMIT, CALL_DEADLINE_S, self._ledger, self._settled_late)
         self._releases = lane(RELEASE_LIMIT, RELEASE_DEADLINE_S, self._ledger, self._settled_late)
         self._urgent_reader = Reader(self._releases)
-        self._takeover_reader = Reader(self._takeovers)
         # A ledger of its own: a late answer to a listing proves nothing, and no fence waits for it.
         reads = lane(READ_LIMIT, RELEASE_DEADLINE_S, Ledger(), lambda _: None)
         self._looker = Looker(reads, mirror=self._mirror, on_change=on_change)
@@ -73,17 +66,17 @@ class Charon:
             on_change=lambda: on_change(None),
             on_connect=self._ready,
         )
-        self._proven: set[str] = set()
-        self._proofs: set[asyncio.Task[None]] = set()
-        self._proving = asyncio.Lock()
-        self._unproven: set[str] = set()
-        """Digests of what waits to be compared: loaded again meanwhile, it is compared once."""
-        self._commanded_at = float("-inf")
+        self._verifier = Verifier(
+            self._takeovers,
+            mirror=self._mirror,
+            looker=self._looker,
+            listener=self._listener,
+            take_away=self._take_away,
+        )
+        self._learning: set[asyncio.Task[None]] = set()
         self._algorithms: frozenset[str] | None = None
         """Names of what this charon can do; None: not read yet, and then nothing is refused for it."""
         self._userland = False
-        self._odd: dict[str, str] = {}
-        """Why a configuration is refused, by its digest."""
 
     # --- facts --------------------------------------------------------------------------------------------------
 
@@ -119,8 +112,9 @@ class Charon:
     async def close(self) -> None:
         """End all connections; what charon was sent, it still does."""
         self._watcher.close()
-        for proof in self._proofs:
-            proof.cancel()
+        self._verifier.close()
+        for task in self._learning:
+            task.cancel()
         for lane in self._lanes:
             lane.close()
         await asyncio.sleep(0)
@@ -150,11 +144,11 @@ class Charon:
     async def load(self, connection: Connection, source: IPAddress) -> None:
         """Load *connection* with *source* as its one local address; live SAs are not touched.
 
-        What charon then lists is compared behind the takeover's back, once for each configuration. If it is not
-        :meth:`expected`, it could not be told from somebody else's: it is taken away, and refused from then on.
+        What charon then lists is compared behind the takeover's back (:class:`Verifier`). If it is not
+        :meth:`expected`, it is taken away, and refused from then on.
         """
         name, wanted = connection.name, canonical.expected(connection, source)
-        if refusal := self._odd.get(wanted.digest):
+        if refusal := self._verifier.refusal(wanted.digest):
             raise CharonRefused(refusal)
         if self._algorithms is not None and (lacks := algorithms.unusable(connection.proposals, self._algorithms)):
             raise CharonRefused(f"{name}: {lacks}")
@@ -167,9 +161,7 @@ class Charon:
         self._listener.loaded(name, Path(str(source), connection.remote))
         self._mirror.sent[name] = wanted.digest
         self._changed(name, self._mirror.put_config(name, wanted))
-        if wanted.digest not in self._proven and wanted.digest not in self._unproven:
-            self._unproven.add(wanted.digest)
-            self._behind(self._prove(connection, source, wanted))
+        self._verifier.loaded(connection, source, wanted)
 
     async def initiate(self, connection: Connection, child: Child) -> None:
         """Begin a handshake; returns when charon has taken it on, which promises nothing.
@@ -252,46 +244,10 @@ class Charon:
 
     # --- inside -------------------------------------------------------------------------------------------------
 
-    def _behind(self, work: Coroutine[Any, Any, None]) -> None:
-        """Have *work* done behind everybody's back."""
-        task = asyncio.create_task(work)
-        self._proofs.add(task)
-        task.add_done_callback(self._proofs.discard)
-
     async def _learn(self) -> None:
         with contextlib.suppress(CharonError):
             self._userland = await algorithms.is_userland(self._takeovers)
             self._algorithms = await algorithms.read(self._takeovers)
-
-    async def _prove(self, connection: Connection, source: IPAddress, wanted: LoadedConfig) -> None:
-        name = connection.name
-        with contextlib.suppress(CharonError):  # not proven, then; the next load tries again
-            async with self._proving:  # one at a time: of a thousand that wait, each would wake at every pause
-                await self._rested()
-                self._unproven.discard(wanted.digest)
-                section = await self._takeover_reader.section(name)
-            if section is None or self._mirror.sent.get(name) != wanted.digest:
-                return  # taken away, or another one loaded meanwhile
-            if canonical.shown(name, section, wanted.digest) == wanted:
-                self._proven.add(wanted.digest)
-                return
-            await asyncio.sleep(LOG_LAG_S)
-            if self._listener.loads_heard(name) > 1 or self._mirror.sent.get(name) != wanted.digest:
-                # Somebody else's came right after ours (theirs is not ours to take away), or another one of ours.
-                self._looker.look(name, config=True)
-                return
-            wrong = canonical.difference(connection, source, section)
-            self._odd[wanted.digest] = f"{name}: charon lists it differently: {wrong}"
-            await self.unload(name)
-            await self.terminate(name)
-
-    async def _rested(self) -> None:
-        """Return in a pause of all takeovers, not merely between two of their commands; there may never be one."""
-        loop = asyncio.get_running_loop()
-        ends = loop.time() + REST_AT_MOST_S
-        while (until := min(self._commanded_at + REST_S, ends)) > loop.time():  # noqa: ASYNC110 - a pause is no event
-            await asyncio.sleep(until - loop.time())
-        await self._takeovers.quiet()
 
     async def _command(
         self,
@@ -308,7 +264,7 @@ class Charon:
             # Not sent: each would be one more surprise for when it wakes.
             raise CharonSilent(f"{command} {name}: charon is frozen")
         if not urgent:
-            self._commanded_at = asyncio.get_running_loop().time()
+            self._verifier.commanded()
         try:
             await lane.ask(command, message, name=name, first=first)
         except CharonRefused as refusal:
@@ -326,6 +282,10 @@ class Charon:
             await self._command("terminate", message, name=name, urgent=urgent, missing_ok=True)
         self._looker.check_gone_later(name, all_of_it=all_of_it)
 
+    async def _take_away(self, name: str) -> None:
+        await self.unload(name)
+        await self.terminate(name)
+
     def _settled_late(self, name: str) -> None:
         """Charon has done, only now, what its caller no longer waits for."""
         self._mirror.touch(name)
@@ -337,11 +297,11 @@ class Charon:
 
     async def _ready(self) -> None:
         """Another charon, or the same one again: have connections ready, so that a call only has to be written."""
-        self._proven.clear()
-        self._unproven.clear()
-        self._odd.clear()
+        self._verifier.forget()
         self._algorithms, self._userland = None, False
-        self._behind(self._learn())
+        learning = asyncio.create_task(self._learn())
+        self._learning.add(learning)
+        learning.add_done_callback(self._learning.discard)
         for lane in self._lanes:
             await lane.prepare()
 
