@@ -74,12 +74,13 @@ async def test_esp(stage: Stage, proposal: str, version: int) -> None:
 async def test_what_this_charon_lacks(stage: Stage) -> None:
     """A connection of which no proposal can be used is refused in words; with one that can be it is loaded.
 
-    ``serpent256`` charon takes into its configuration, and cannot do. Broken by: leaving ``unusable`` out of ``load``.
+    ``serpent256`` charon takes into its configuration, and cannot do. Broken by: ``Abilities.lacking`` without
+    ``unusable``.
     """
     settings = stage.settings('proposals = ["serpent256-sha256-ecp256"]')
     connection = settings.intent.connections[NAME]
     async with running(stage.left.socket_path) as agent:
-        await eventually(lambda: agent.charon._algorithms, "known")
+        await eventually(lambda: agent.charon._abilities.algorithms, "known")
         with pytest.raises(CharonRefused, match="this charon has no serpent256"):
             await agent.charon.load(connection, stage.left.ip)
         both = stage.settings('proposals = ["serpent256-sha256-ecp256", "aes256-sha256-ecp256"]')
@@ -108,7 +109,7 @@ async def test_what_userland_lacks(stage: Stage, lines: str, child: str, what: s
     """
     settings = stage.settings(lines, child=child, hosts=what != "AH")
     async with running(stage.left.socket_path) as agent:
-        await eventually(lambda: agent.charon._algorithms, "known")
+        await eventually(lambda: agent.charon._abilities.algorithms, "known")
         with pytest.raises(CharonRefused, match=f"cannot do {what}"):
             await agent.charon.load(settings.intent.connections[NAME], stage.left.ip)
 

@@ -7,8 +7,9 @@ messages    what the settings ask for, as load-conn and load-shared want it
 reader      charon's lists, over a lane
 listing     what charon lists, as the core's types
 canonical   one spelling for what list-conns shows and what we will have loaded, so that they compare
-algorithms  what this charon can do of what a proposal says
 selectors   the same for traffic selectors
+algorithms  which algorithms of a proposal a charon lacks
+abilities   what this charon can do, and what a connection asks for beyond it
 mirror      what charon has, as last read
 looker      reads into the mirror: by name where something happened, everything slowly
 listener    events: where to look, and why a handshake failed

@@ -4,16 +4,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
-from swanherd.core.intent import Connection
-from swanherd.world.charon.codec import Section, decode, inner, texts
+from swanherd.world.charon.codec import Section, decode, inner
 from swanherd.world.charon.errors import CharonError
 from swanherd.world.charon.lanes import CharonStats, Lane, Ledger
 
 ASK_S: Final = 2.0
 """For one answer, where a person waits for it."""
 
-USERLAND: Final = "kernel-libipsec"
-"""The plugin of charon that encrypts in its own process, for kernels that cannot."""
 _SIZES: Final = {"": "16", "8": "8", "12": "12", "16": "16", "64": "8", "96": "12", "128": "16"}
 """The length of an AEAD's tag in octets, by how it may be written."""
 _HASHES: Final = {"1": "SHA1", "256": "SHA2_256", "384": "SHA2_384", "512": "SHA2_512"}
@@ -95,22 +92,6 @@ async def ask(socket_path: str) -> frozenset[str] | None:
         return None
     finally:
         lane.close()
-
-
-async def is_userland(lane: Lane) -> bool:
-    """Whether the charon behind *lane* encrypts by itself (kernel-libipsec); raises as the lane does."""
-    return USERLAND in texts(decode((await lane.call("stats")).body), "plugins")
-
-
-def beyond_userland(connection: Connection) -> str:
-    """What *connection* asks for and userland ESP cannot do; "": nothing."""
-    if any(child.ah_proposals for child in connection.children):
-        return "AH"
-    if any(child.mode == "transport" for child in connection.children):
-        return "transport mode"
-    if connection.if_id:
-        return "XFRM interfaces"
-    return ""
 
 
 async def read(lane: Lane) -> frozenset[str]:

@@ -1,16 +1,16 @@
 """The facade: all of charon that the rest of the agent sees, in the core's words."""
 
 import asyncio
-import contextlib
 import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from swanherd.core.facts import CharonConnection, CharonIdentity, Known, LoadedConfig, Unknown
 from swanherd.core.intent import Child, Connection, IPAddress
-from swanherd.world.charon import algorithms, canonical, messages
+from swanherd.world.charon import canonical, messages
+from swanherd.world.charon.abilities import Abilities
 from swanherd.world.charon.codec import Outgoing
-from swanherd.world.charon.errors import CharonError, CharonRefused, CharonSilent
+from swanherd.world.charon.errors import CharonRefused, CharonSilent
 from swanherd.world.charon.lanes import READ_LIMIT, RELEASE_LIMIT, TAKEOVER_LIMIT, CharonStats, Lane, Ledger
 from swanherd.world.charon.listener import Listener
 from swanherd.world.charon.looker import Looker
@@ -73,10 +73,7 @@ class Charon:
             listener=self._listener,
             take_away=self._take_away,
         )
-        self._learning: set[asyncio.Task[None]] = set()
-        self._algorithms: frozenset[str] | None = None
-        """Names of what this charon can do; None: not read yet, and then nothing is refused for it."""
-        self._userland = False
+        self._abilities = Abilities(self._takeovers)
 
     # --- facts --------------------------------------------------------------------------------------------------
 
@@ -113,8 +110,7 @@ class Charon:
         """End all connections; what charon was sent, it still does."""
         self._watcher.close()
         self._verifier.close()
-        for task in self._learning:
-            task.cancel()
+        self._abilities.close()
         for lane in self._lanes:
             lane.close()
         await asyncio.sleep(0)
@@ -150,10 +146,8 @@ class Charon:
         name, wanted = connection.name, canonical.expected(connection, source)
         if refusal := self._verifier.refusal(wanted.digest):
             raise CharonRefused(refusal)
-        if self._algorithms is not None and (lacks := algorithms.unusable(connection.proposals, self._algorithms)):
+        if lacks := self._abilities.lacking(connection):
             raise CharonRefused(f"{name}: {lacks}")
-        if self._userland and (beyond := algorithms.beyond_userland(connection)):
-            raise CharonRefused(f"{name}: this charon encrypts by {algorithms.USERLAND}, which cannot do {beyond}")
         self._listener.loading(name, begins=True)
         self._mirror.sent.pop(name, None)
         await self._command("load-conn", messages.load_conn(connection, source), name=name)
@@ -244,11 +238,6 @@ class Charon:
 
     # --- inside -------------------------------------------------------------------------------------------------
 
-    async def _learn(self) -> None:
-        with contextlib.suppress(CharonError):
-            self._userland = await algorithms.is_userland(self._takeovers)
-            self._algorithms = await algorithms.read(self._takeovers)
-
     async def _command(
         self,
         command: str,
@@ -298,10 +287,7 @@ class Charon:
     async def _ready(self) -> None:
         """Another charon, or the same one again: have connections ready, so that a call only has to be written."""
         self._verifier.forget()
-        self._algorithms, self._userland = None, False
-        learning = asyncio.create_task(self._learn())
-        self._learning.add(learning)
-        learning.add_done_callback(self._learning.discard)
+        self._abilities.learn()
         for lane in self._lanes:
             await lane.prepare()
 
