@@ -2,7 +2,7 @@
 
 transport   one connection to the vici socket: frames, one command at a time, events
 codec       vici messages to and from plain sections
-lanes       a bounded set of connections for one kind of call; deadlines; calls whose outcome is not known yet
+lanes       for each kind of call a bounded set of connections; deadlines; calls whose outcome is not known yet
 messages    what the settings ask for, as load-conn and load-shared want it
 reader      charon's lists, over a lane
 listing     what charon lists, as the core's types

@@ -11,7 +11,7 @@ from swanherd.world.charon import canonical, messages
 from swanherd.world.charon.abilities import Abilities
 from swanherd.world.charon.codec import Outgoing
 from swanherd.world.charon.errors import CharonRefused, CharonSilent
-from swanherd.world.charon.lanes import READ_LIMIT, RELEASE_LIMIT, TAKEOVER_LIMIT, CharonStats, Lane, Ledger
+from swanherd.world.charon.lanes import RELEASE_DEADLINE_S, Lanes
 from swanherd.world.charon.listener import Listener
 from swanherd.world.charon.looker import Looker
 from swanherd.world.charon.mirror import Mirror
@@ -20,10 +20,6 @@ from swanherd.world.charon.reasons import Path
 from swanherd.world.charon.verifier import Verifier
 from swanherd.world.charon.watcher import Watcher
 
-CALL_DEADLINE_S: Final = 5.0
-"""For takeovers: charon answers in a millisecond; with a thousand handshakes under way, in tens of them."""
-RELEASE_DEADLINE_S: Final = 2.0
-"""For fences: after this long the release is reported as pending, and tried again."""
 AT_ONCE: Final = -1
 """As a timeout in a vici message: do not wait for the outcome. 0 would wait for ever, and 12 such calls hang charon."""
 _STILLBORN: Final = re.compile(r"establishing CHILD_SA '.*' failed")
@@ -39,23 +35,10 @@ class Charon:
     def __init__(self, *, socket_path: str, on_change: Callable[[frozenset[str] | None], None]) -> None:
         self._mirror = Mirror()
         self._on_change = on_change
-        self.stats = CharonStats()
-        self._ledger = Ledger()
-        self._lanes: list[Lane] = []
-
-        def lane(limit: int, deadline_s: float, ledger: Ledger, on_late: Callable[[str], None]) -> Lane:
-            one = Lane(
-                socket_path, limit=limit, deadline_s=deadline_s, ledger=ledger, stats=self.stats, on_late=on_late
-            )
-            self._lanes.append(one)
-            return one
-
-        self._takeovers = lane(TAKEOVER_LIMIT, CALL_DEADLINE_S, self._ledger, self._settled_late)
-        self._releases = lane(RELEASE_LIMIT, RELEASE_DEADLINE_S, self._ledger, self._settled_late)
-        self._urgent_reader = Reader(self._releases)
-        # A ledger of its own: a late answer to a listing proves nothing, and no fence waits for it.
-        reads = lane(READ_LIMIT, RELEASE_DEADLINE_S, Ledger(), lambda _: None)
-        self._looker = Looker(reads, mirror=self._mirror, on_change=on_change)
+        self._lanes = Lanes(socket_path, on_late=self._settled_late)
+        self.stats = self._lanes.stats
+        self._urgent_reader = Reader(self._lanes.releases)
+        self._looker = Looker(self._lanes.reads, mirror=self._mirror, on_change=on_change)
         self._listener = Listener(self._looker, mirror=self._mirror, on_change=on_change)
         self._watcher = Watcher(
             socket_path,
@@ -67,13 +50,13 @@ class Charon:
             on_connect=self._ready,
         )
         self._verifier = Verifier(
-            self._takeovers,
+            self._lanes.takeovers,
             mirror=self._mirror,
             looker=self._looker,
             listener=self._listener,
             take_away=self._take_away,
         )
-        self._abilities = Abilities(self._takeovers)
+        self._abilities = Abilities(self._lanes.takeovers)
 
     # --- facts --------------------------------------------------------------------------------------------------
 
@@ -111,8 +94,7 @@ class Charon:
         self._watcher.close()
         self._verifier.close()
         self._abilities.close()
-        for lane in self._lanes:
-            lane.close()
+        self._lanes.close()
         await asyncio.sleep(0)
 
     # --- acquiring ----------------------------------------------------------------------------------------------
@@ -219,7 +201,7 @@ class Charon:
         """What charon has of *name* now, after every command about it that was sent before has been answered."""
         try:
             async with asyncio.timeout(RELEASE_DEADLINE_S):
-                await self._releases.settled(name)
+                await self._lanes.releases.settled(name)
         except TimeoutError:
             raise CharonSilent(f"{name}: an older command was not answered") from None
         while True:
@@ -248,7 +230,7 @@ class Charon:
         first: bool = False,
         missing_ok: bool = False,
     ) -> None:
-        lane = self._releases if urgent else self._takeovers
+        lane = self._lanes.releases if urgent else self._lanes.takeovers
         if not urgent and isinstance(self.state, Unknown) and self.state.why == "frozen":
             # Not sent: each would be one more surprise for when it wakes.
             raise CharonSilent(f"{command} {name}: charon is frozen")
@@ -288,8 +270,7 @@ class Charon:
         """Another charon, or the same one again: have connections ready, so that a call only has to be written."""
         self._verifier.forget()
         self._abilities.learn()
-        for lane in self._lanes:
-            await lane.prepare()
+        await self._lanes.prepare()
 
 
 def _missing(refusal: CharonRefused) -> bool:

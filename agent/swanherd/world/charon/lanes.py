@@ -23,6 +23,11 @@ READ_LIMIT: Final = 3
 """Commands under way at once, by lane. Charon has 16 threads, of which 4 are reserved: 12 blocked commands stop it for
 good (measured), so all lanes together stay below that. More connections do not make it faster (measured)."""
 
+CALL_DEADLINE_S: Final = 5.0
+"""For takeovers: charon answers in a millisecond; with a thousand handshakes under way, in tens of them."""
+RELEASE_DEADLINE_S: Final = 2.0
+"""For fences: after this long the release is reported as pending, and tried again."""
+
 NOTHING: Final[Outgoing] = MappingProxyType({})
 """The message of a command that needs none."""
 
@@ -213,3 +218,30 @@ class Lane:
                 self._on_late(name)
         elif not failed and connection.usable:
             self._free.append(connection)
+
+
+class Lanes:
+    """All lanes to one charon."""
+
+    def __init__(self, path: str, *, on_late: Callable[[str], None]) -> None:
+        """*on_late* is called with the name that a command was about if its answer comes after its caller has left."""
+        self.stats = CharonStats()
+        commands = Ledger()
+        self.takeovers = self._lane(path, TAKEOVER_LIMIT, CALL_DEADLINE_S, commands, on_late)
+        self.releases = self._lane(path, RELEASE_LIMIT, RELEASE_DEADLINE_S, commands, on_late)
+        # A ledger of its own: a late answer to a listing proves nothing, and no fence waits for it.
+        self.reads = self._lane(path, READ_LIMIT, RELEASE_DEADLINE_S, Ledger(), lambda _: None)
+        self._all = (self.takeovers, self.releases, self.reads)
+
+    async def prepare(self) -> None:
+        """Have all connections ready, those of takeovers first."""
+        for lane in self._all:
+            await lane.prepare()
+
+    def close(self) -> None:
+        """End all connections; calls that are under way fail with CharonGone."""
+        for lane in self._all:
+            lane.close()
+
+    def _lane(self, path: str, limit: int, deadline_s: float, ledger: Ledger, on_late: Callable[[str], None]) -> Lane:
+        return Lane(path, limit=limit, deadline_s=deadline_s, ledger=ledger, stats=self.stats, on_late=on_late)
