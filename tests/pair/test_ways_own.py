@@ -76,7 +76,7 @@ def test_any_leaves_from_the_default_routes_own_address(single: Pair) -> None:
 def test_dhcp_gives_another_address(single: Pair) -> None:
     """The own address goes and another one comes, with its default route: the tunnel runs from the new one.
 
-    Broken by: ``Store.digests`` keeping to the addresses of its first look (nothing can be loaded from a new one).
+    Broken by: ``Digests.of`` keeping to the addresses of its first look (nothing can be loaded from a new one).
     """
     old, new = address("gw-a", "wan1"), place("wan1", 77)
     with observed(single, old) as seen:
@@ -123,7 +123,7 @@ def test_a_vip_on_one_uplink_and_an_own_address_on_the_other() -> None:
     """The master leaves from the VIP, or from its own address when the default route is there; the other gateway waits.
 
     When the master is lost the other one takes over by the VIP. Broken by: ``holding`` that takes any address for that
-    of an interface with VIPs; ``Store._candidates`` without own addresses (nothing can be loaded from one).
+    of an interface with VIPs; ``Digests._candidates`` without own addresses (nothing can be loaded from one).
     """
     mixed = {'vips = ["198.51.100.10"]\n': ""}
     with (

@@ -3,7 +3,6 @@
 Events only mark names as due; the loop takes the due names and reads the facts as they are at that moment.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping
 
 from swanherd.core import aims
@@ -22,9 +21,10 @@ from swanherd.core.intent import Connection, Intent, IPAddress
 from swanherd.core.moves import endpoint_of
 from swanherd.core.record import Entry, Record
 from swanherd.core.routes import NO_PATH, PathFact
-from swanherd.core.source import ANY_INTERFACE, by_route
+from swanherd.core.source import by_route
 from swanherd.core.view import LaneFacts, Memory, View
 from swanherd.runtime.dependencies import Dependencies
+from swanherd.runtime.digests import Digests
 from swanherd.runtime.doubts import Doubts
 from swanherd.runtime.due import Due
 from swanherd.runtime.sources import Sources
@@ -38,15 +38,13 @@ class Store:
         self._sources = sources
         self._doubts = Doubts(stalls)
         self._due = Due()
-        self._digests: dict[str, tuple[Connection, dict[IPAddress, str]]] = {}
-        self._bases: dict[str, str] = {}
+        self._digests = Digests(sources.charon.expected)
         self._dependencies = Dependencies(Intent(), {})
         self._names: frozenset[str] = frozenset()
         self._fenced_since: Mapping[IPAddress, float] = {}
         self._declared: tuple[str, ...] = ()
         self._declared_vips: frozenset[IPAddress] = frozenset()
         self._running_now: frozenset[IPAddress] | None = None
-        self._vips: frozenset[IPAddress] = frozenset()
         self._named: tuple[Connection, ...] = ()
         self._paths: dict[str, IPAddress] = {}
         """By connection: to which endpoint the kernel was asked for the route."""
@@ -163,15 +161,13 @@ class Store:
         self._wanted_keys = frozenset(
             each.certificates.key_id for each in intent.connections.values() if each.certificates is not None
         )
-        self._digests.clear()
-        self._bases.clear()
+        self._digests.adopt(intent)
         self._paths.clear()
         self._named = tuple(each for each in intent.connections.values() if aims.names(each))
         self._sources.names.watch(
             frozenset((name, each.ip_version) for each in intent.connections.values() for name in aims.names(each))
         )
         self._dependencies = Dependencies(intent, self.entries)
-        self._vips = intent.vips
         declared = [each for each in intent.interfaces.values() if each.vrrp is not None and each.vrrp.evidence]
         self._declared = tuple(each.name for each in declared)
         self._declared_vips = frozenset(vip for each in declared for vip in each.vips)
@@ -228,9 +224,9 @@ class Store:
             here=charon.connection(name),
             entry=entry,
             recorded_in=self._recorded_in,
-            digests=self.digests(connection) if connection is not None else {},
+            digests=self._digests.of(connection, network) if connection is not None else {},
             secret_version=self.secret_versions.get(name),
-            basis=(self._basis(declared), *(target.address for target in targets.known)) if declared else (),
+            basis=(self._digests.basis(declared), *(target.address for target in targets.known)) if declared else (),
             targets=targets.known,
             unresolved=targets.unresolved,
             path=self._path(connection) if connection is not None else NO_PATH,
@@ -311,40 +307,6 @@ class Store:
             return NO_PATH
         self._paths[connection.name] = endpoint
         return self._sources.paths.path(endpoint)
-
-    def _basis(self, declared: Connection) -> str:
-        known = self._bases.get(declared.name)
-        if known is None:
-            known = self._bases[declared.name] = hashlib.sha256(repr(declared).encode()).hexdigest()
-        return known
-
-    def digests(self, connection: Connection) -> Mapping[IPAddress, str]:
-        """For each source that *connection* can have now: the digest of what would be loaded."""
-        before = self._digests.get(connection.name)
-        known = before[1] if before is not None and before[0] == connection else {}
-        if before is None or known is not before[1]:
-            self._digests[connection.name] = (connection, known)
-        for source in self._candidates(connection):
-            if source not in known:
-                known[source] = self._sources.charon.expected(connection, source).digest
-        return known
-
-    def _candidates(self, connection: Connection) -> Iterable[IPAddress]:
-        devices: set[str] = set()
-        for name in connection.interfaces:
-            interface = self.intent.interfaces.get(name)
-            if interface is None or not interface.vips:
-                devices.add(interface.device if interface is not None else "")
-            else:
-                yield from (vip for vip in interface.vips if vip.version == connection.ip_version)
-        network = self.network() if devices else None
-        if network is not None:
-            everywhere = connection.interfaces == (ANY_INTERFACE,)
-            for ip, held in network.addresses.items():
-                on_device = everywhere or any(entry.device in devices for entry in held)
-                own = ip not in self._vips and not ip.is_link_local
-                if ip.version == connection.ip_version and on_device and own:
-                    yield ip
 
 
 def _differ(new: Entry | None, old: Entry | None) -> bool:
