@@ -137,7 +137,7 @@ def test_agent_restarted_on_an_address_left_behind(pair: Pair, seen: Observer) -
 def test_nobody_else_is_there(way: str, pair: Pair, seen: Observer) -> None:
     """Without another gateway the tunnel stays while nobody else is heard, and through a restart of the agent.
 
-    Broken by: ``Store._running`` naming nobody before charon was read (the restarted agent fences itself).
+    Broken by: ``Situations._running`` naming nobody before charon was read (the restarted agent fences itself).
     """
     pair.b.keepalived.stop()
     seen.mark("fault")

@@ -27,6 +27,7 @@ from swanherd.runtime.dependencies import Dependencies
 from swanherd.runtime.digests import Digests
 from swanherd.runtime.doubts import Doubts
 from swanherd.runtime.due import Due
+from swanherd.runtime.situations import Situations
 from swanherd.runtime.sources import Sources
 from swanherd.runtime.stall import StallWatch
 
@@ -39,12 +40,9 @@ class Store:
         self._doubts = Doubts(stalls)
         self._due = Due()
         self._digests = Digests(sources.charon.expected)
+        self._situations = Situations(sources)
         self._dependencies = Dependencies(Intent(), {})
         self._names: frozenset[str] = frozenset()
-        self._fenced_since: Mapping[IPAddress, float] = {}
-        self._declared: tuple[str, ...] = ()
-        self._declared_vips: frozenset[IPAddress] = frozenset()
-        self._running_now: frozenset[IPAddress] | None = None
         self._named: tuple[Connection, ...] = ()
         self._paths: dict[str, IPAddress] = {}
         """By connection: to which endpoint the kernel was asked for the route."""
@@ -86,7 +84,7 @@ class Store:
 
     def charon_changed(self, names: Iterable[str] | None) -> None:
         """Mark *names*, or all of them."""
-        self._running_now = None
+        self._situations.charon_changed()
         if names is None:
             self.all_due()
         else:
@@ -94,7 +92,7 @@ class Store:
 
     def firewall_changed(self) -> None:
         """The table was read anew: fences may be verified now, and it may have to be put back."""
-        self._note_fenced()
+        self._situations.firewall_changed()
         self.wire_due = True
         self.all_due()
 
@@ -168,9 +166,7 @@ class Store:
             frozenset((name, each.ip_version) for each in intent.connections.values() for name in aims.names(each))
         )
         self._dependencies = Dependencies(intent, self.entries)
-        declared = [each for each in intent.interfaces.values() if each.vrrp is not None and each.vrrp.evidence]
-        self._declared = tuple(each.name for each in declared)
-        self._declared_vips = frozenset(vip for each in declared for vip in each.vips)
+        self._situations.adopt(intent)
         self.wire_due = True
         by_priority = sorted(
             intent.connections.values(), key=lambda each: -each.priority
@@ -243,42 +239,7 @@ class Store:
 
     def situation(self, now: float) -> Situation:
         """What judgements of addresses read beside the addresses."""
-        return Situation(
-            now=now,
-            vrrp={name: self._sources.vrrp.facts(name) for name in self._declared},
-            running=self._running(),
-            fenced=self._fenced_since,
-        )
-
-    def _running(self) -> frozenset[IPAddress] | None:
-        """Addresses from which a live SA of ours runs; None while charon cannot be read.
-
-        Only gathered where it can make a difference: while a declared VIP is here that was not seen to arrive. Taken
-        for nobody's before charon was read, it would be fenced, and with it the tunnel that the agent before left up.
-        """
-        network = self.network()
-        held = (network.addresses.get(vip, ()) for vip in self._declared_vips) if network is not None else ()
-        if all(entry.watched for entries in held for entry in entries):
-            return frozenset()
-        charon = self._sources.charon
-        if isinstance(charon.state, Unknown) and charon.state.why != "gone":
-            return None
-        if self._running_now is None:
-            self._running_now = frozenset(
-                sa.local
-                for name in self._names
-                for sa in charon.connection(name).sas
-                if sa.established and sa.local is not None
-            )
-        return self._running_now
-
-    def _note_fenced(self) -> None:
-        """Since when each address is known to be fenced; what our sets say counts, even if a rule was broken."""
-        remains = self._sources.firewall.remains
-        fenced = remains.fenced if remains is not None else frozenset()
-        if fenced != self._fenced_since.keys():
-            since = self._sources.firewall.state.since
-            self._fenced_since = {address: self._fenced_since.get(address, since) for address in fenced}
+        return self._situations.at(now, self.network(), self._names)
 
     def named_peers(self) -> Mapping[str, frozenset[IPAddress]]:
         """What the hostnames of each connection that has any mean now."""
