@@ -227,7 +227,7 @@ def test_a_rule_for_the_peer_decides() -> None:
 
     The peer sees only that source, on that wire; when the rule goes, the tunnel moves, and nothing comes by the second
     any more. Where the kernel prohibits the route, it stands by and says which route it looked at.
-    Broken by: ``Store._path`` answering Absent (it starts by wan1); no task for ``PathSource.run`` (it never
+    Broken by: ``Endpoints.path`` answering Absent (it starts by wan1); no task for ``PathSource.run`` (it never
     moves).
     """
     more = f"[connections.{NAME}]\nmove_hold_s = 1.0\n"

@@ -137,7 +137,7 @@ class Loop:
             return None
         now = self._around.clock()
         view = self._store.view(name, known.lane.facts, self._store.situation(now), known.memory)
-        return explain(view, known.decision, known.memory, self._store.answers(name), now)
+        return explain(view, known.decision, known.memory, self._store.endpoints.answers(name), now)
 
     async def close(self) -> None:
         """Stop every lane; what they have sent stays sent."""
@@ -212,7 +212,7 @@ class Loop:
             self._names = names
             for name in set(self._connections) - names:
                 self._teller.forget(name)
-                self._store.probe(name, None, ())
+                self._store.endpoints.probe(name, None, ())
                 del self._connections[name]
 
     def _one(self, name: str, situation: Situation) -> Iterable[Transition]:
@@ -238,8 +238,8 @@ class Loop:
             self._store.wake()
         known.lane.follow(planning.plan(decision, view))
         if decision.initiate:
-            self._store.look_up(name)
-        self._store.probe(name, decision.source, decision.probe)
+            self._store.endpoints.look_up(name)
+        self._store.endpoints.probe(name, decision.source, decision.probe)
         before, known.decision, known.memory = known.decision, decision, decision.memory
         if decision.look_again_at is not None and decision.look_again_at != known.look_at:
             heapq.heappush(self._looks, (decision.look_again_at, name))

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from swanherd.core import aims
 from swanherd.core.evidence import Situation
 from swanherd.core.facts import (
-    Answer,
     CharonIdentity,
     Known,
     Network,
@@ -17,16 +16,15 @@ from swanherd.core.facts import (
     Unknown,
     relied_on,
 )
-from swanherd.core.intent import Connection, Intent, IPAddress
-from swanherd.core.moves import endpoint_of
+from swanherd.core.intent import Intent, IPAddress
 from swanherd.core.record import Entry, Record
-from swanherd.core.routes import NO_PATH, PathFact
-from swanherd.core.source import by_route
+from swanherd.core.routes import NO_PATH
 from swanherd.core.view import LaneFacts, Memory, View
 from swanherd.runtime.dependencies import Dependencies
 from swanherd.runtime.digests import Digests
 from swanherd.runtime.doubts import Doubts
 from swanherd.runtime.due import Due
+from swanherd.runtime.endpoints import Endpoints
 from swanherd.runtime.situations import Situations
 from swanherd.runtime.sources import Sources
 from swanherd.runtime.stall import StallWatch
@@ -43,9 +41,7 @@ class Store:
         self._situations = Situations(sources)
         self._dependencies = Dependencies(Intent(), {})
         self._names: frozenset[str] = frozenset()
-        self._named: tuple[Connection, ...] = ()
-        self._paths: dict[str, IPAddress] = {}
-        """By connection: to which endpoint the kernel was asked for the route."""
+        self.endpoints = Endpoints(sources)
         self.intent = Intent()
         self.secret_versions: Mapping[str, str] = {}
         self.entries: Mapping[str, Entry] = {}
@@ -76,11 +72,11 @@ class Store:
     def names_changed(self, hostnames: frozenset[str]) -> None:
         """These names mean something else now, or nobody knows any more."""
         self.wire_due = True
-        self.due(name for name, each in self.intent.connections.items() if hostnames & set(each.remote))
+        self.due(self.endpoints.named(hostnames))
 
     def paths_changed(self, endpoints: frozenset[IPAddress]) -> None:
         """Another way leads to *endpoints* now."""
-        self.due(name for name, endpoint in self._paths.items() if endpoint in endpoints)
+        self.due(self.endpoints.reached(endpoints))
 
     def charon_changed(self, names: Iterable[str] | None) -> None:
         """Mark *names*, or all of them."""
@@ -110,23 +106,6 @@ class Store:
     def wake(self) -> None:
         """Have a pass now, whatever is due."""
         self._due.add(())
-
-    def look_up(self, name: str) -> None:
-        """Ask for the hostnames of the connection *name*: it is being called."""
-        declared = self.intent.connections.get(name)
-        for hostname in aims.names(declared) if declared is not None else ():
-            self._sources.names.look(hostname, declared.ip_version if declared is not None else 4)
-
-    def answers(self, name: str) -> Mapping[str, Answer | None]:
-        """What the hostnames of the connection *name* mean now."""
-        declared = self.intent.connections.get(name)
-        if declared is None:
-            return {}
-        return {each: self._sources.names.answer(each, declared.ip_version) for each in aims.names(declared)}
-
-    def probe(self, name: str, source: IPAddress | None, targets: tuple[IPAddress, ...]) -> None:
-        """Have *targets* asked from *source* whether they live, for the connection *name*."""
-        self._sources.probes.follow(name, source, targets)
 
     async def changed(self, until: float | None) -> None:
         """Wait until a pass is wanted, or the loop's clock shows *until*."""
@@ -160,11 +139,7 @@ class Store:
             each.certificates.key_id for each in intent.connections.values() if each.certificates is not None
         )
         self._digests.adopt(intent)
-        self._paths.clear()
-        self._named = tuple(each for each in intent.connections.values() if aims.names(each))
-        self._sources.names.watch(
-            frozenset((name, each.ip_version) for each in intent.connections.values() for name in aims.names(each))
-        )
+        self.endpoints.adopt(intent)
         self._dependencies = Dependencies(intent, self.entries)
         self._situations.adopt(intent)
         self.wire_due = True
@@ -207,7 +182,7 @@ class Store:
         *memory*: which endpoint is called first.
         """
         declared = self.intent.connections.get(name)
-        connection, targets = self._aimed(declared, memory) if declared is not None else (None, aims.Targets())
+        connection, targets = self.endpoints.aimed(declared, memory) if declared is not None else (None, aims.Targets())
         charon, entry, network = self._sources.charon, self.entries.get(name), self.network()
         keys = entry.keys & charon.key_ids() if entry is not None and entry.keys else frozenset()
         return View(
@@ -225,7 +200,7 @@ class Store:
             basis=(self._digests.basis(declared), *(target.address for target in targets.known)) if declared else (),
             targets=targets.known,
             unresolved=targets.unresolved,
-            path=self._path(connection) if connection is not None else NO_PATH,
+            path=self.endpoints.path(connection) if connection is not None else NO_PATH,
             answering=self._sources.probes.answering(name),
             keys=keys,
             stray_keys=keys - self._wanted_keys,
@@ -240,34 +215,6 @@ class Store:
     def situation(self, now: float) -> Situation:
         """What judgements of addresses read beside the addresses."""
         return self._situations.at(now, self.network(), self._names)
-
-    def named_peers(self) -> Mapping[str, frozenset[IPAddress]]:
-        """What the hostnames of each connection that has any mean now."""
-        found: dict[str, frozenset[IPAddress]] = {}
-        for connection in self._named:
-            answers = (self._sources.names.answer(name, connection.ip_version) for name in aims.names(connection))
-            found[connection.name] = frozenset(
-                ip for answer in answers if answer is not None for ip in answer.addresses
-            )
-        return found
-
-    def _aimed(self, declared: Connection, memory: Memory) -> tuple[Connection, aims.Targets]:
-        """The connection with the endpoints of now."""
-        if len(declared.remote) == 1 and not aims.is_name(declared.remote[0]):
-            return declared, aims.Targets()  # nothing to choose: nothing to work out
-        targets = aims.resolved(declared, self.answers(declared.name))
-        aim = aims.aim_of(targets.known, self._sources.charon.connection(declared.name).sas, memory.aim)
-        return aims.aimed(declared, targets.known, aim), targets
-
-    def _path(self, connection: Connection) -> PathFact:
-        """The kernel's route to the endpoint that *connection* calls, where it goes by that."""
-        if connection.source_by == "default-route" or not by_route(connection):
-            return NO_PATH
-        endpoint = endpoint_of(connection)
-        if endpoint is None:
-            return NO_PATH
-        self._paths[connection.name] = endpoint
-        return self._sources.paths.path(endpoint)
 
 
 def _differ(new: Entry | None, old: Entry | None) -> bool:

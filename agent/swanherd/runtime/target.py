@@ -49,7 +49,7 @@ class WireTarget:
     def _ways(self, intent: Intent) -> leaks.Ways:
         network, known = self._store.network(), self._flows
         before = known[1] if known is not None else leaks.Ways()
-        return leaks.ways(intent, network, self._store.named_peers()).remembering(before, network)
+        return leaks.ways(intent, network, self._store.endpoints.named_peers()).remembering(before, network)
 
     def _standing_wire(self, before: Wire | None) -> Wire:
         intent, entries = self._store.intent, self._store.entries
