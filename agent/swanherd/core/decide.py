@@ -4,67 +4,27 @@ Loss of the right wins over everything at once; damping and backoff only ever de
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from enum import Enum, unique
-from types import MappingProxyType
+from dataclasses import replace
 from typing import Final
 
 from swanherd.core import aims
 from swanherd.core.attempts import Backoff, calm, closed_soon, counted, failed
+from swanherd.core.decision import Decision, Goal, looking
 from swanherd.core.facts import NETWORK_HOLD_S, Failure, IkeSa, Network, Unknown, relied_on
-from swanherd.core.intent import Child, Connection, IPAddress
+from swanherd.core.intent import Connection, IPAddress
 from swanherd.core.moves import endpoint_of, on_way, settle, spare, unmoved, up_on_way, wanted_up
 from swanherd.core.peer import nat_blamed, nat_noted, silent_at
 from swanherd.core.sas import unwanted, without_outdated
 from swanherd.core.source import Choice, choose
 from swanherd.core.view import Memory, View
 from swanherd.core.wire import fence_state, may_roam, silenced
-from swanherd.core.words import Fence, Notice, Reason, Role, Start
+from swanherd.core.words import Notice, Reason, Role, Start
 
 CONNECTING_LOOK_S: Final = 1.0
 """How soon to look again at a handshake that is under way, should charon's events tell nothing."""
 
 SILENT_AFTER_S: Final = 3.0
 """A handshake that has run this long is reported as unanswered; charon's first retransmission comes after 4 s."""
-
-
-@unique
-class Goal(Enum):
-    """What the plan must reach."""
-
-    RUN = "run"
-    """Loaded with the source; its children up, trapped or awaited."""
-    RELEASE = "release"
-    """Nothing of it left in charon that could run; the secret stays where the connection is still wanted."""
-    HOLD = "hold"
-    """Touch nothing: it is somebody else's, or too little is known."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What one connection is and should become."""
-
-    name: str
-    role: Role
-    goal: Goal
-    reason: Reason
-    detail: str = ""
-    source: IPAddress | None = None
-    fence: Fence = Fence.NOT_NEEDED
-    initiate: tuple[Child, ...] = ()
-    """Children to initiate now."""
-    terminate: tuple[int, ...] = ()
-    """Unique ids of IKE_SAs that must go: displaced, deleting, from another source, of other settings."""
-    forfeited: tuple[int, ...] = ()
-    """Those of them that run from an address to which the right is lost."""
-    terminate_children: tuple[int, ...] = ()
-    """Unique ids of CHILD_SAs that must go, their IKE_SA staying."""
-    probe: tuple[IPAddress, ...] = ()
-    """Addresses to ask, from the source, whether they live; nothing depends on it but a return to them."""
-    look_again_at: float | None = None
-    notices: Mapping[Notice, str] = field(default_factory=lambda: MappingProxyType({}))
-    """What people should know although it changes no role, in words for each."""
-    memory: Memory = field(default_factory=Memory)
 
 
 DEFAULT_BACKOFF: Final = Backoff()
@@ -80,7 +40,7 @@ def decide(view: View, memory: Memory, now: float, backoff: Backoff = DEFAULT_BA
     decision = _decide(view, memory, now, backoff)
     if isinstance(view.network, Unknown) and decision.role is Role.ACTIVE:
         # The right ends then, whatever happens or does not happen meanwhile.
-        decision = _looking(decision, view.network.since + NETWORK_HOLD_S)
+        decision = looking(decision, view.network.since + NETWORK_HOLD_S)
     kept = decision.memory
     if decision.reason is not memory.reason:
         kept = replace(kept, reason=decision.reason, reason_since=now)
@@ -119,21 +79,12 @@ def _decide(view: View, memory: Memory, now: float, backoff: Backoff) -> Decisio
     choice = choose(connection, view.interfaces, network, view.situation, view.path)
     choice = unmoved(view, connection, choice, memory, network)
     if choice.source is None:
-        return _looking(_standby(view, memory, choice), choice.look_again_at)
+        return looking(_standby(view, memory, choice), choice.look_again_at)
     choice, memory = settle(view, connection, choice, memory, network, now)
     active = _active(view, connection, choice, network, memory, now, backoff)
     if choice.two_masters:
         active = replace(active, notices={Notice.TWO_MASTERS: choice.detail})
-    return _looking(_looking(active, choice.look_again_at), view.displaced_look_at)
-
-
-def _looking(decision: Decision, at: float | None) -> Decision:
-    """*decision*, to be taken again at *at* at the latest."""
-    if at is None:
-        return decision
-    if decision.look_again_at is not None and decision.look_again_at <= at:
-        return decision
-    return replace(decision, look_again_at=at)
+    return looking(looking(active, choice.look_again_at), view.displaced_look_at)
 
 
 def _blind(view: View, memory: Memory) -> Decision:
@@ -239,7 +190,7 @@ def _active(
         return _refused(base, view.lane.refused, now, backoff)
     decision = _children(view, connection, base, good, now, backoff)
     decision = _aiming(view, connection, decision, now, backoff, had_failed=decision.memory.failures > failures_before)
-    return _looking(_looking(decision, others.look_again_at), silent_at(view, connection))
+    return looking(looking(decision, others.look_again_at), silent_at(view, connection))
 
 
 def _about(view: View, connection: Connection, source: IPAddress, memory: Memory) -> Memory:
@@ -267,7 +218,7 @@ def _aiming(
     fresh = attempt is not None and attempt.digest == memory.digest
     if decision.reason is Reason.UP:
         memory, probe, look = aims.back_to_first(view, connection, replace(memory, tried=0), now)
-        decision = _looking(replace(decision, memory=memory, probe=probe), look)
+        decision = looking(replace(decision, memory=memory, probe=probe), look)
     elif had_failed or (fresh and decision.initiate and aims.lost(view, attempt)):
         memory = aims.gone_on(view, memory, attempt, now)
     elif fresh and attempt is not None and attempt.started != memory.counted:

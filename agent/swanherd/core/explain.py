@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from swanherd.core import aims
-from swanherd.core.decide import Decision
+from swanherd.core.decision import Decision
 from swanherd.core.facts import Absent, Answer, DefaultRoute, Network, Unknown, relied_on
 from swanherd.core.intent import Connection, Interface, IPAddress
 from swanherd.core.moves import endpoint_of

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 
-from swanherd.core.decide import Decision, Goal
+from swanherd.core.decision import Decision, Goal
 from swanherd.core.intent import Connection, GreInterface, Interface, IPAddress, IPNetwork, XfrmInterface
 from swanherd.core.words import Role
 

@@ -5,7 +5,7 @@ and its successor does not list them. While this gateway has the right they are 
 once the right is lost they are a ghost.
 """
 
-from swanherd.core.decide import Decision, Goal
+from swanherd.core.decision import Decision, Goal
 from swanherd.core.facts import Pair, Unknown
 from swanherd.core.view import View
 

@@ -12,7 +12,7 @@ The order is the safety:
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from swanherd.core.decide import Decision, Goal
+from swanherd.core.decision import Decision, Goal
 from swanherd.core.facts import Known, Unknown, shape
 from swanherd.core.intent import Child, Connection, IPAddress
 from swanherd.core.view import View

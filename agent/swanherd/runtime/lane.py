@@ -10,7 +10,7 @@ import contextlib
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from swanherd.core.decide import Goal
+from swanherd.core.decision import Goal
 from swanherd.core.facts import CharonIdentity, Failure
 from swanherd.core.plan import Initiate, Install, Load, LoadSecret, Plan, ReadBack, Step
 from swanherd.core.view import LaneFacts

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 from typing import Final
 
-from swanherd.core.decide import Decision
+from swanherd.core.decision import Decision
 from swanherd.core.facts import CharonIdentity, Known
 from swanherd.core.record import Entry, Record, grown, prints
 from swanherd.core.view import View

@@ -9,7 +9,8 @@ from typing import Final
 from swanherd.core import links
 from swanherd.core import plan as planning
 from swanherd.core.attempts import Backoff
-from swanherd.core.decide import Decision, decide
+from swanherd.core.decide import decide
+from swanherd.core.decision import Decision
 from swanherd.core.evidence import Situation
 from swanherd.core.explain import Explanation, explain
 from swanherd.core.facts import Known, Pair

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection
 from typing import Final
 
-from swanherd.core.decide import Decision
+from swanherd.core.decision import Decision
 from swanherd.core.evidence import Situation
 from swanherd.core.facts import Network
 from swanherd.core.intent import Intent, IPAddress

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from swanherd import __version__
-from swanherd.core.decide import Decision
+from swanherd.core.decision import Decision
 from swanherd.core.facts import Known, Unknown
 from swanherd.core.intent import Connection
 from swanherd.core.view import View

@@ -9,7 +9,8 @@ from ipaddress import ip_address
 
 from swanherd.core import aims, wire
 from swanherd.core import plan as planning
-from swanherd.core.decide import Decision, decide
+from swanherd.core.decide import decide
+from swanherd.core.decision import Decision
 from swanherd.core.facts import Known, Network, Path, Unknown
 from swanherd.core.intent import Connection, IPAddress
 from swanherd.core.plan import plan

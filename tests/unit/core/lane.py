@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from swanherd.core import plan as planning
-from swanherd.core.decide import Goal
+from swanherd.core.decision import Goal
 from swanherd.core.facts import Failure, Known, Unknown
 from swanherd.core.moves import on_way, up_on_way
 from swanherd.core.plan import Plan, Step

@@ -1,7 +1,7 @@
 """What must hold of each plan, and whenever a connection is called fenced."""
 
 from swanherd.core import plan as planning
-from swanherd.core.decide import Goal
+from swanherd.core.decision import Goal
 from swanherd.core.plan import Plan
 from tests.unit.core.charon import Charon, subject
 

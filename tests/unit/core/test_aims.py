@@ -9,7 +9,8 @@ import pytest
 
 from swanherd.core import aims
 from swanherd.core.attempts import Backoff
-from swanherd.core.decide import Decision, decide
+from swanherd.core.decide import decide
+from swanherd.core.decision import Decision
 from swanherd.core.facts import Answer, CharonConnection, Failure, IkeSa, Known
 from swanherd.core.intent import Connection, IPAddress
 from swanherd.core.plan import plan

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 import pytest
 
 from swanherd.core.attempts import STABLE_S, Backoff
-from swanherd.core.decide import Decision, Goal, decide
+from swanherd.core.decide import decide
+from swanherd.core.decision import Decision, Goal
 from swanherd.core.facts import CharonConnection, Failure, Known
 from swanherd.core.handshake import ended
 from swanherd.core.plan import Initiate, plan

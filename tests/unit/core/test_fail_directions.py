@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from swanherd.core.decide import Goal, decide
+from swanherd.core.decide import decide
+from swanherd.core.decision import Goal
 from swanherd.core.facts import (
     NETWORK_HOLD_S,
     CharonConnection,

@@ -5,7 +5,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from swanherd.core.decide import Decision, Goal
+from swanherd.core.decision import Decision, Goal
 from swanherd.core.intent import GreInterface, Interface, XfrmInterface
 from swanherd.core.links import GreLink, wanted
 from swanherd.core.view import Memory

@@ -5,7 +5,8 @@ from typing import Final
 
 import pytest
 
-from swanherd.core.decide import Decision, decide
+from swanherd.core.decide import decide
+from swanherd.core.decision import Decision
 from swanherd.core.facts import CharonConnection, IkeSa, Known, Network
 from swanherd.core.intent import IPAddress
 from swanherd.core.plan import Initiate, Load, Terminate, plan

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, ip_address, ip_network
 
 import pytest
 
-from swanherd.core.decide import Decision, Goal
+from swanherd.core.decision import Decision, Goal
 from swanherd.core.facts import CharonConnection, CharonIdentity, IkeSa, Known, Network, Pair, Unknown
 from swanherd.core.orphans import kept_and_lost, meet
 from swanherd.core.record import Entry

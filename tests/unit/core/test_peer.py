@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from swanherd.core.attempts import Backoff
-from swanherd.core.decide import Decision, decide
+from swanherd.core.decide import decide
+from swanherd.core.decision import Decision
 from swanherd.core.facts import CharonConnection, Failure, Known
 from swanherd.core.intent import Connection
 from swanherd.core.view import Attempt, LaneFacts, Memory

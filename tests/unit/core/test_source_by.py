@@ -7,7 +7,8 @@ from typing import Final
 
 import pytest
 
-from swanherd.core.decide import Decision, decide
+from swanherd.core.decide import decide
+from swanherd.core.decision import Decision
 from swanherd.core.explain import explain
 from swanherd.core.facts import IkeSa, Known, Link, Network, Path, Unknown
 from swanherd.core.intent import IPAddress

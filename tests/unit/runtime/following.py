@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from swanherd.core.decide import Goal
+from swanherd.core.decision import Goal
 from swanherd.core.intent import Connection
 from swanherd.core.plan import (
     Initiate,
