@@ -168,7 +168,7 @@ def test_a_responder_answers_on_the_master_only(called: Pair) -> None:
     """The peer calls and gets the master, never the standby; after a failover its new call is the new master's.
 
     No gateway ever initiates, and the old master is silent.
-    Broken by: ``decide._children`` wanting every child up that is not (the gateway calls); ``Terminate`` left out of
+    Broken by: ``acquire._children`` wanting every child up that is not (the gateway calls); ``Terminate`` left out of
     ``plan._release`` (the old master never fenced).
     """
     pair = called

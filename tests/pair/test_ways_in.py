@@ -86,7 +86,7 @@ def test_dead_at_start(pair: Pair) -> None:
 def test_refusing(pair: Pair) -> None:
     """The first endpoint answers and refuses: the second one is called at once, without a pause.
 
-    Broken by: ``decide._aiming`` that goes on only after silence.
+    Broken by: ``acquire._aiming`` that goes on only after silence.
     """
     with at_first(pair) as seen:
         seen.mark("refuses")

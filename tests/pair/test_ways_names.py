@@ -125,7 +125,7 @@ def test_without_dns_the_last_answer_counts(named: Named, how: str) -> None:
 def test_without_dns_and_without_an_answer_it_says_so(named: Named) -> None:
     """An agent that starts with nothing to go by waits, and tells for which name; it is up when somebody answers.
 
-    Broken by: ``decide._children`` calling 0.0.0.0.
+    Broken by: ``acquire._children`` calling 0.0.0.0.
     """
     pair = named.pair
     with at_first(named) as seen:
