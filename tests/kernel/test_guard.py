@@ -77,7 +77,7 @@ def test_nothing_leaves_from_a_vip_that_is_not_here(pair: Pair, leaving: Gateway
 
     The agent is dead, the client goes on sending by the old master, and the other gateway takes over. By IPv4 the
     kernel finds no route from an address that is not here; by IPv6 it would send on. Broken by: the guard's rule in
-    ``layout._drops`` without its verdict (ESP and AH are seen on the wire).
+    ``rules._drops`` without its verdict (ESP and AH are seen on the wire).
     """
     targets = [_ah_target(family) for family in FAMILIES] + [address("server", "far", family) for family in FAMILIES]
     with Observer(pair.lab, family=6, rate=20) as seen:

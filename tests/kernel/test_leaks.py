@@ -91,7 +91,7 @@ def _flush(lab: Lab, *what: str) -> None:
 def test_policies_come_and_go(lab: Lab, family: int) -> None:
     """By a policy all goes in ESP; with its state gone, or without it, nothing leaves in clear, forwarded or our own.
 
-    Broken by: ``layout._leaks`` without ``by_ipsec`` (what a policy would encrypt is dropped). Hooks, devices and
+    Broken by: ``rules._leaks`` without ``by_ipsec`` (what a policy would encrypt is dropped). Hooks, devices and
     networks are broken one by one in ``tests/component/firewall/test_leaks.py``, where that takes seconds.
     """
     before = lab.clear_packets()

@@ -218,7 +218,7 @@ def test_calls_in_flight_to_a_frozen_charon_while_the_address_goes(busy: Pair) -
     Nothing leaves this gateway any more, a stand-in's packets included. Status says ``fence-pending`` for as long as
     charon stands still, and answers at once, as the metrics do: the loop waits for nobody. Awake, charon carries out
     both calls, and yet has nothing of ours in the end.
-    Broken by: the guard's rule in ``firewall.layout`` without its verdict (the stand-in goes on); ``fence_state`` not
+    Broken by: the guard's rule in ``firewall.rules`` without its verdict (the stand-in goes on); ``fence_state`` not
     asking for charon's state; ``Unload``, or ``Terminate``, left out of ``plan._release`` (never fenced); a lane that
     waits for a silent charon within the loop (``time.sleep`` in ``runtime.lane``).
     """

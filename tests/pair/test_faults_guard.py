@@ -104,7 +104,7 @@ def test_agent_killed_then_failover_without_it(pair: Pair, seen: Observer) -> No
     """A dead agent's gateway hands over by its guard alone; started again, the agent takes away what is left.
 
     Until then the old master's charon has the SA and the stand-in sends, and not one packet leaves. Broken by: leaving
-    the guard's rule out of ``layout._drops`` (the stand-in is heard); ``plan._release`` without ``Terminate`` (the SA
+    the guard's rule out of ``rules._drops`` (the stand-in is heard); ``plan._release`` without ``Terminate`` (the SA
     is still there after the start).
     """
     with _ghost(pair.a) as ghost:
@@ -124,7 +124,7 @@ def test_agent_frozen_during_a_failover(pair: Pair, seen: Observer) -> None:
     """A frozen agent's gateway hands over by its guard alone; thawed, what it does first is the fence.
 
     It looks before it acts: it was the master when it fell asleep, with an SA that it may not trust after such a pause,
-    but nothing is begun to make that one anew. Broken by: leaving the guard's rule out of ``layout._drops`` (the
+    but nothing is begun to make that one anew. Broken by: leaving the guard's rule out of ``rules._drops`` (the
     stand-in is heard); ``plan._release`` without ``Terminate`` (the SA stays); ``loop._world_first`` doing nothing
     (charon is first told to end the SA by its number, for another one).
     """

@@ -89,7 +89,7 @@ async def test_another_way_is_not_concerned(behind: Behind, firewall: Firewall, 
 async def test_what_carries_and_finds_passes(stage: Stage, firewall: Firewall, family: int) -> None:
     """With all the world among the selectors, IKE, ESP, AH, VRRP and neighbour discovery of this gateway still leave.
 
-    Broken by: leaving any of these rules out of ``layout._leaks``.
+    Broken by: leaving any of these rules out of ``rules._leaks``.
     """
     vip("replace")
     carried = (*IPSEC, Traffic("vrrp", 112), Traffic("igmp", 2), *(DISCOVERY if family == 6 else ()))

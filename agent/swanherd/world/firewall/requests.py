@@ -8,6 +8,7 @@ from swanherd.world.firewall.codec import APPEND, CREATE, INET, Message, Request
 from swanherd.world.firewall.elements import NOWHERE, Contents, Element
 from swanherd.world.firewall.expressions import encoded
 from swanherd.world.firewall.layout import TABLE
+from swanherd.world.firewall.rules import RULES
 
 OWN_SET: Final = "__set%d"
 """What a set without a name is called in its transaction; the kernel puts a number in."""
@@ -56,7 +57,7 @@ def build(wanted: Contents) -> list[Request]:
         *(_set(number, item) for number, item in enumerate(layout.SETS, 1)),
         *_elements_changed({}, wanted),
         *map(_chain, layout.CHAINS),
-        *(_rule(rule.chain, encoded(rule.expressions), rule.comment) for rule in layout.RULES),
+        *(_rule(rule.chain, encoded(rule.expressions), rule.comment) for rule in RULES),
         *_leaks_changed({}, wanted),
     ]
 

@@ -14,6 +14,7 @@ from swanherd.world.firewall.errors import FirewallError, ForeignElementError, R
 from swanherd.world.firewall.expressions import same
 from swanherd.world.firewall.kernel import InterruptedReadError, Kernel
 from swanherd.world.firewall.layout import TABLE
+from swanherd.world.firewall.rules import RULES, Rule
 
 READ_ATTEMPTS: Final = 20
 """A read into which somebody's change fell is begun again (1 ms and more each); more often is a storm."""
@@ -33,7 +34,7 @@ class Snapshot:
     present: bool = False
     """There is a table of our name, or both are."""
     intact: bool = False
-    """Both are there, with the chains, rules, sets and counters of the layout, and the elements could be ours."""
+    """Both are there, with all chains, rules, sets and counters of ours, and the elements could be ours."""
     contents: Contents = field(default_factory=dict)
     wire: Wire | None = None
     """What the sets say, as far as they can be read, also of tables that are not intact."""
@@ -241,8 +242,8 @@ def _rules_intact(rules: list[Reply], family: int) -> bool:
         chain = text(rule.get(2, b""))
         if chain != layout.LEAKS_CHAIN.name:  # what is in that one is among the elements
             found.setdefault(chain, []).append(rule.get(4, b""))
-    wanted: dict[str, list[layout.Rule]] = {}
-    for item in layout.RULES:
+    wanted: dict[str, list[Rule]] = {}
+    for item in RULES:
         if item.chain.family == family:
             wanted.setdefault(item.chain.name, []).append(item)
     return found.keys() == wanted.keys() and all(
