@@ -5,10 +5,10 @@ from typing import Final
 
 from tests.chaos.oracle import Event, Kind, Late
 from tests.lab.keepalived import WAN
+from tests.lab.observe.evidence import MAIN, Evidence
 from tests.lab.observe.holders import Hold
 from tests.lab.observe.packets import Ah, Esp, Ike, Numbered, Other, Packet, Vrrp
 from tests.lab.observe.streams import packet_sent
-from tests.lab.observe.timeline import MAIN, Evidence
 from tests.lab.topology import GATEWAYS, address, nets_of, port, vip
 
 NET: Final = WAN.device

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from tests.lab.observe.evidence import Evidence
 from tests.lab.observe.holders import BEFORE, Hold
 from tests.lab.observe.packets import Arp, Content, Esp, Ike, Numbered, Other, Packet, Vrrp
 from tests.lab.observe.running import Between
 from tests.lab.observe.streams import Ports
-from tests.lab.observe.timeline import Evidence, Timeline, draw_timeline
+from tests.lab.observe.timeline import Timeline, draw_timeline
 from tests.lab.observe.traffic import Report
 
 VIP, PEER, CLIENT, SERVER = "203.0.113.10", "203.0.113.20", "10.10.0.100", "10.20.0.100"

@@ -25,13 +25,14 @@ from tests.lab import topology
 from tests.lab.lab import Lab
 from tests.lab.namespaces import socket_in
 from tests.lab.observe.capture import BUFFER_BYTES, CLOCK_STEP_S, PortCapture, WallClock
+from tests.lab.observe.evidence import MAIN, Evidence
 from tests.lab.observe.filters import judge_filter
 from tests.lab.observe.holders import Hold
 from tests.lab.observe.packets import NUMBERED_PORT, Content, Packet
 from tests.lab.observe.running import Between, Running
 from tests.lab.observe.sas import KernelSa, SaReading, read_kernel_sas, read_sas
 from tests.lab.observe.streams import Ports, carried_by, packet_sent, receipts
-from tests.lab.observe.timeline import MAIN, Evidence, Timeline, draw_timeline
+from tests.lab.observe.timeline import Timeline, draw_timeline
 from tests.lab.observe.traffic import Stream, Traffic
 from tests.lab.observe.watch import Watch
 from tests.lab.waiting import wait_until
