@@ -12,9 +12,7 @@ All times are CLOCK_MONOTONIC seconds, the clock of the agents' event loops; `wa
 """
 
 import socket
-import threading
 import time
-from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address, ip_network
@@ -29,6 +27,7 @@ from tests.lab.observe.evidence import MAIN, Evidence
 from tests.lab.observe.filters import judge_filter
 from tests.lab.observe.holders import Hold
 from tests.lab.observe.packets import NUMBERED_PORT, Content, Packet
+from tests.lab.observe.recording import Recording
 from tests.lab.observe.running import Between, Running
 from tests.lab.observe.sas import KernelSa, SaReading, read_kernel_sas, read_sas
 from tests.lab.observe.streams import Ports, carried_by, packet_sent, receipts
@@ -74,8 +73,6 @@ class Observer:
         self._with_traffic = traffic
         self._marks: dict[str, float] = {}
         self._clock = WallClock()
-        self._packets: list[Packet] = []
-        self._lock = threading.Lock()
         self._traffic: Traffic | None = None
         self._ended: float | None = None
         inner = [ip_network(topology.subnet(net, version)) for net in ("lan", "far") for version in (4, 6)]
@@ -85,7 +82,7 @@ class Observer:
             port: PortCapture(port, self._switch_socket(), program, self._clock, buffer_bytes)
             for port in _observed_ports()
         }
-        self._decoded = dict.fromkeys(self._captures, 0)
+        self._recording = Recording(self._captures)
         self._watch = Watch(list(self._captures.values()), list(lab.gateways), self._clock)
 
     def _switch_socket(self) -> socket.socket:
@@ -162,29 +159,11 @@ class Observer:
         """What the ports saw so far, in time order, narrowed as wanted."""
         return [
             packet
-            for packet in self._packets_since(self._time(since) if since is not None else 0.0)
+            for packet in self._recording.since(self._time(since) if since is not None else 0.0)
             if (port is None or packet.port == port)
             and (leaving is None or packet.leaving == leaving)
             and (content is None or isinstance(packet.content, content))
         ]
-
-    def _packets_since(self, start: float) -> list[Packet]:
-        packets = self._all_packets()
-        return packets[bisect_left(packets, start, key=_at) :]
-
-    def _all_packets(self) -> list[Packet]:
-        with self._lock:
-            fresh: list[Packet] = []
-            for port, capture in self._captures.items():
-                found = capture.packets(self._decoded[port])
-                self._decoded[port] += len(found)
-                fresh += found
-            if fresh:
-                # Only the tail is sorted: an observation of a minute has 200,000 packets, and waiting looks often.
-                fresh.sort(key=_at)
-                tail = bisect_left(self._packets, fresh[0].at, key=_at)
-                self._packets[tail:] = sorted([*self._packets[tail:], *fresh], key=_at)
-            return self._packets
 
     def holds(self) -> list[Hold]:
         """Which gateway's kernel held which address from when to when."""
@@ -219,7 +198,7 @@ class Observer:
         """Wait until something is so, observing meanwhile: what is seen is read when it comes, not all at the end."""
 
         def so() -> bool:
-            self._all_packets()
+            self._recording.packets()
             return condition()
 
         wait_until(so, what, within_s=within_s, every_s=LOOK_AGAIN_S)
@@ -241,7 +220,7 @@ class Observer:
         """The first numbered packet, sent after a time, that reached the server (by a gateway)."""
         start = self._time(after)
         number = next(number for number, (name, _) in STREAMS.items() if name == stream)
-        packets = self._packets_since(start)
+        packets = self._recording.since(start)
         got = receipts(packets, ports=_PORTS, stream=number)
         if by is not None:
             carried = carried_by(packets, lan_port=topology.port(by, "lan"), stream=number)
@@ -279,7 +258,7 @@ class Observer:
         if self._traffic is None:
             raise RuntimeError("this observer sends no traffic, so it has no verdict on it")
         return Evidence(
-            packets=list(self._all_packets()),
+            packets=list(self._recording.packets()),
             until=until,
             holds=self.holds(),
             deaths=self._watch.deaths(),
@@ -311,10 +290,6 @@ class Observer:
 
     def _time(self, moment: str | float) -> float:
         return self._marks[moment] if isinstance(moment, str) else moment
-
-
-def _at(packet: Packet) -> float:
-    return packet.at
 
 
 _PEERS = frozenset(topology.address("peer", net, family) for net in _WANS for family in (4, 6))
