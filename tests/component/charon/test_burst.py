@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from swanherd.core.facts import CharonConnection
-from tests.component.charon.agents import eventually, running
+from tests.component.charon.agents import running
 from tests.component.charon.fake import Caller, empty_charon, event_packet, fake
-from tests.unit.core.settings import ALPHA, BETA, GAMMA, VIP_WAN
+from tests.unit.core.settings import ALPHA
 
 MANY = 1000
 LAG_S = 0.02
@@ -94,82 +94,6 @@ async def test_our_own_handshake_is_not_listed(tmp_path: Path) -> None:
         listener.event("log", begins("c2"))
         await here.until(lambda: here.up("c2"), "the other's is seen")
         assert ALPHA.name not in listed
-
-
-async def test_what_was_loaded_is_compared_when_nothing_is_under_way(tmp_path: Path) -> None:
-    """The comparison after a load, which can wait, does not go between the commands of a takeover, nor all at once.
-
-    Broken by: ``Verifier._rested`` without ``quiet()``.
-    """
-    last_load, first_proof = asyncio.Event(), asyncio.Event()
-    compared: list[str] = []
-
-    async def charon(caller: Caller, command: str, message: dict[str, Any]) -> None:
-        if command == "load-conn" and GAMMA.name in message:
-            await last_load.wait()
-        if command == "list-conns" and (name := message.get("ike", b"").decode()):
-            compared.append(name)
-            await first_proof.wait()
-        await empty_charon(caller, command, message)
-
-    async with fake(tmp_path, charon) as (server, path), running(path) as here:
-        slow = asyncio.create_task(here.charon.load(GAMMA, VIP_WAN))
-        await eventually(lambda: "load-conn" in dict(server.asked), "the slow one is under way")
-        for each in (ALPHA, BETA):
-            await here.charon.load(each, VIP_WAN)
-            await here.charon.initiate(each, each.children[0])
-        assert not compared
-        last_load.set()
-        await slow
-        await eventually(lambda: compared, "the first is compared")
-        await here.charon.initiate(GAMMA, GAMMA.children[0])
-        assert len(compared) == 1
-        first_proof.set()
-        await eventually(lambda: set(compared) == {ALPHA.name, BETA.name, GAMMA.name}, "all are compared")
-
-
-async def test_what_was_loaded_is_compared_when_takeovers_rest(tmp_path: Path) -> None:
-    """A pause between two commands is not enough: the comparison waits for some time without any.
-
-    Broken by: ``REST_S`` of 0.
-    """
-    loop = asyncio.get_running_loop()
-    commanded_at, rests = 0.0, list[float]()
-
-    async def charon(caller: Caller, command: str, message: dict[str, Any]) -> None:
-        nonlocal commanded_at
-        if command == "load-conn":
-            commanded_at = loop.time()
-        if command == "list-conns" and "ike" in message:
-            rests.append(loop.time() - commanded_at)
-        await empty_charon(caller, command, message)
-
-    async with fake(tmp_path, charon) as (_, path), running(path) as here:
-        for each in (ALPHA, BETA, GAMMA):
-            await here.charon.load(each, VIP_WAN)
-            await asyncio.sleep(0.07)
-        await eventually(lambda: len(rests) == 3, "all are compared")
-        assert min(rests) > 0.15
-
-
-async def test_what_is_loaded_again_meanwhile_is_compared_once(tmp_path: Path) -> None:
-    """An address that comes and goes loads the same again and again: what waits to be compared does not pile up.
-
-    Broken by: a comparison for each load.
-    """
-    compared: list[str] = []
-
-    async def charon(caller: Caller, command: str, message: dict[str, Any]) -> None:
-        if command == "list-conns" and (name := message.get("ike", b"").decode()):
-            compared.append(name)
-        await empty_charon(caller, command, message)
-
-    async with fake(tmp_path, charon) as (_, path), running(path) as here:
-        for _ in range(5):
-            await here.charon.load(ALPHA, VIP_WAN)
-        await here.charon.load(BETA, VIP_WAN)
-        await eventually(lambda: BETA.name in compared, "the last is compared, after all before it")
-        assert compared == [ALPHA.name, BETA.name]
 
 
 async def test_a_thousand_releases_do_not_list_a_thousand_times(tmp_path: Path) -> None:
