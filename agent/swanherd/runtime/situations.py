@@ -23,6 +23,7 @@ class Situations:
         declared = [each for each in intent.interfaces.values() if each.vrrp is not None and each.vrrp.evidence]
         self._declared = tuple(each.name for each in declared)
         self._declared_vips = frozenset(vip for each in declared for vip in each.vips)
+        self._running_now = None
 
     def charon_changed(self) -> None:
         """Something else may run."""
