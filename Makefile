@@ -13,9 +13,9 @@ SUITE ?= bookworm
 # Python 3.13 warns where looptime looks for a loop and there is none; no test of these rings has virtual time.
 NO_LOOPTIME := -p no:looptime_plugin -p no:looptime_timeproxies -p no:looptime_chronometers
 DEMO_SMOKE := keepalived-stop
-# What a charon of another release may do otherwise. Calls that hang or come late are the agent's own business.
+# What a charon or an nft of another release may do otherwise. Calls that hang or come late are the agent's own business.
 SMOKE := tests/component/features tests/component/settings $(addprefix tests/component/charon/test_,facts.py life.py \
-  reasons.py teardown.py prober.py)
+  reasons.py teardown.py prober.py) $(addprefix tests/component/firewall/test_,table.py openings.py)
 SEED ?=
 STEPS ?=
 MINUTES ?=
@@ -59,7 +59,7 @@ unit: ## tests without input or output
 component: ## tests against one real outside system each
 	$(IN) tests/lab/once-more -q tests/component
 
-smoke-trixie: ## what talks to charon, against Debian 13's (strongSwan 6.0): all that it takes, lists, says and negotiates
+smoke-trixie: ## what talks to charon or nft, against Debian 13's (strongSwan 6.0, nftables 1.1)
 	tests/lab/enter --suite trixie -- tests/lab/once-more -q $(NO_LOOPTIME) $(SMOKE)
 
 pair: ## tests on a whole gateway pair

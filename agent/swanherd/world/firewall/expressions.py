@@ -1,7 +1,7 @@
 """Expressions of rules, as the kernel spells them: attribute numbers are those of nf_tables.h."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -144,15 +144,28 @@ def encoded(expressions: Iterable[Expression]) -> bytes:
     )
 
 
+def expressions_of(listed: bytes) -> Iterator[tuple[str, dict[int, bytes]]]:
+    """Each expression of a rule as the kernel lists it: its name, and its attributes.
+
+    A ``range`` is told as the two comparisons that we send for it: nft from 1.1 on makes one of them where it loads a
+    listing of ours.
+    """
+    for _, expression in attributes(listed):
+        parts = dict(attributes(expression))
+        name, values = text(parts.get(1, b"")), dict(attributes(parts.get(2, b"")))
+        if name == "range" and int.from_bytes(values[2]) == EQUAL:
+            for operator, value in ((AT_LEAST, values[3]), (AT_MOST, values[4])):
+                yield "cmp", {1: values[1], 2: operator.to_bytes(4), 3: value}
+        else:
+            yield name, values
+
+
 def same(listed: bytes, expressions: Sequence[Expression]) -> bool:
     """Whether the kernel lists *expressions*.
 
     It may tell more of one than it was given (newer kernels do), never something else.
     """
-    found = []
-    for _, expression in attributes(listed):
-        parts = dict(attributes(expression))
-        found.append((text(parts.get(1, b"")), dict(attributes(parts.get(2, b"")))))
+    found = list(expressions_of(listed))
     return len(found) == len(expressions) and all(
         name == item.name and all(_encoded(values, kind) == value for kind, value in item.values)
         for (name, values), item in zip(found, expressions, strict=True)

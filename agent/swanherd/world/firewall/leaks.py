@@ -28,6 +28,7 @@ from swanherd.world.firewall.expressions import (
     accept,
     compare,
     encoded,
+    expressions_of,
     fragment_header,
     load,
     masked,
@@ -113,7 +114,7 @@ def looked_at(rule: bytes) -> tuple[int, str] | None:
     """Family and set of a *rule* by ``look``; None if it is none of them."""
     if len(rule) > _LOOK_BYTES:
         return None
-    name = next((text(values[1]) for kind, values in _said(rule) if kind == "lookup"), "")
+    name = next((text(values[1]) for kind, values in expressions_of(rule) if kind == "lookup"), "")
     return next(((family, name) for family in layout.FAMILIES if same(rule, look(family, name))), None)
 
 
@@ -205,7 +206,7 @@ def _understood(rule: bytes) -> tuple[Flow, bool]:
 def _comparisons(rule: bytes) -> Iterator[tuple[_Subject, dict[int, bytes]]]:
     subject: _Subject = ("", 0, 0, b"")
     found: dict[_Subject, dict[int, bytes]] = {}
-    for kind, values in _said(rule):
+    for kind, values in expressions_of(rule):
         match kind:
             case "meta":
                 subject = ("meta", _number(values[2]), 0, b"")
@@ -218,13 +219,6 @@ def _comparisons(rule: bytes) -> Iterator[tuple[_Subject, dict[int, bytes]]]:
             case "cmp":
                 found.setdefault(subject, {})[_number(values[2])] = _data(values[3])
     yield from found.items()
-
-
-def _said(rule: bytes) -> Iterator[tuple[str, dict[int, bytes]]]:
-    """Each expression's name, and its attributes."""
-    for _, expression in attributes(rule):
-        parts = dict(attributes(expression))
-        yield text(parts[1]), dict(attributes(parts.get(2, b"")))
 
 
 def _network_said(said: dict[_Subject, dict[int, bytes]], family: int, at: int) -> IPNetwork:
