@@ -32,7 +32,10 @@ SIZES: Final = (10, 100, 1000, 10_000)
 FILE: Final = RESULTS / "growth" / "growth.json"
 WATCH_S: Final = 300.0
 LOOK_S: Final = 0.02
-IDLE_S: Final = 10.0
+IDLE_S: Final = 20.0
+CALM_S: Final = 3.0
+CALM_PERCENT: Final = 1.0
+"""Of a core, over ``CALM_S``: an agent that uses no more has done what it put off until its takeovers were over."""
 TAKEOVERS: Final = 500
 FEW: Final = 10
 """Connections that are taken over so often."""
@@ -71,11 +74,17 @@ class Measured:
 
     def idle(self) -> dict[str, float]:
         """What it uses while nothing happens, and how late its loop is then."""
+        wait_until(self._calm, "the agent has nothing left to do", within_s=WATCH_S)
         before, cpu = self._latencies(), self.cpu_s()
         time.sleep(IDLE_S)
         used = self.cpu_s() - cpu
         late = lateness(before, self._latencies())
         return {"cpu_percent": used / IDLE_S * 100, **({"late_mean_ms": late.mean_ms} if late else {})}
+
+    def _calm(self) -> bool:
+        cpu = self.cpu_s()
+        time.sleep(CALM_S)
+        return (self.cpu_s() - cpu) / CALM_S * 100 < CALM_PERCENT
 
     def during(self, act: Callable[[], object], done: Callable[[], bool], what: str) -> dict[str, float]:
         """What it takes from *act* until *done*."""

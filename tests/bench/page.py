@@ -1,12 +1,13 @@
 """The page for people, ``docs/performance.md``, its plots, and the headline in the README: all from the results."""
 
-import json
 from pathlib import Path
 from typing import Any, Final
 
 from tests.bench.cases import CASES
 from tests.bench.contestants import ALL
 from tests.bench.figures import Measured, Spread, percentile, read_results, spread, undisturbed
+from tests.bench.growthpage import growth_section, read_growth
+from tests.bench.machine import emulated, machine
 from tests.bench.plots import bars
 
 BEGIN: Final = "<!-- measured: written by make bench -->"
@@ -88,7 +89,7 @@ def page(cases: dict[str, Measured], growth: dict[str, Any] | None) -> str:
     faults = [each for each in ordered if each.about["fault"] != "flips"]
     parts = [HEAD, *map(_share, shares), _grows(cases), *map(_case, faults)]
     if growth is not None:
-        parts.append(_growth(growth))
+        parts.append(growth_section(growth))
     parts.append(_unmeasured(cases))
     return "\n".join(part for part in parts if part)
 
@@ -200,17 +201,13 @@ def _case(measured: Measured) -> str:
 
 def _rate(measured: Measured) -> int:
     """Packets a second, as `measure.RATE`."""
-    return 20 if _emulated(measured.about["measured"]) else 100
+    return 20 if emulated(measured.about["measured"]) else 100
 
 
 def _watched_s(measured: Measured) -> float:
     """An emulated machine gets as many times longer as it is slower."""
     seconds: float = measured.about["watch_s"] * measured.about["measured"].get("patience", 1)
     return seconds
-
-
-def _emulated(on: dict[str, Any]) -> bool:
-    return bool(on.get("patience", 1) > 1)
 
 
 # --- over the number of tunnels -------------------------------------------------------------------------------------
@@ -260,75 +257,6 @@ def _grows(cases: dict[str, Measured]) -> str:
         ]
         lines.append(f"| {by} | {each.about['connections']}{limits} | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
-
-
-# --- the agent alone ------------------------------------------------------------------------------------------------
-
-
-def read_growth(results: Path) -> dict[str, Any] | None:
-    """What ``tests.bench.growth`` has found; None: it has not run."""
-    path = results / "growth" / "growth.json"
-    if not path.exists():
-        return None
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
-
-
-def _growth(growth: dict[str, Any]) -> str:
-    lines = [
-        "## How the agent's own work grows",
-        "",
-        (
-            "The agent alone with a charon that does nothing: it speaks vici, and every handshake succeeds at once. "
-            "The VIP comes, and all connections come up; it goes, and all are released. One run each; processor time "
-            "is the agent's. `loop late`: how late its event loop woke, looked at ten times a second, on average, and "
-            "what no look exceeded."
-        ),
-        "",
-        "| connections | all up | processor | each | all released | processor | each | loop late | memory | idle |",
-        "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
-    ]
-    for size, figures in growth["sizes"].items():
-        cells = [f"{int(size):,}"]
-        for part in ("takeover", "release"):
-            cpu = figures[part]["cpu_s"]
-            cells += [f"{figures[part]['took_s']:.2f} s", f"{cpu:.2f} s", f"{cpu / int(size) * 1000:.2f} ms"]
-        cells += [
-            _late(figures),
-            f"{figures['takeover']['rss_mb']:.0f} MB",
-            f"{figures['idle_cpu_percent']:.2f} % of a core",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    lasting = growth["lasting"]
-    first, last = lasting["first"], lasting["last"]
-    text = (
-        f"After {lasting['takeovers']} takeovers of {lasting['connections']} connections, each with its release, the "
-        f"agent holds {last['rss_mb']:.1f} MB ({first['rss_mb']:.1f} after the first), {last['fd']} descriptors "
-        f"({first['fd']}) and {last['task']} threads ({first['task']})."
-    )
-    if "takeover_cpu_s" in last:
-        text += (
-            f" The last of them took {last['takeover_cpu_s'] * 1000:.0f} ms of its processor time "
-            f"({first['takeover_cpu_s'] * 1000:.0f} the first)."
-        )
-    if "idle" in lasting:
-        idle = lasting["idle"]
-        text += (
-            f" With nothing left to do it then uses {idle['cpu_percent']:.2f} % of a core, and its event loop wakes "
-            f"{idle['late_mean_ms']:.1f} ms late on average."
-        )
-    lines += ["", text]
-    return "\n".join([*lines, "", f"{_machine(growth['measured'])}.", ""])
-
-
-def _late(figures: dict[str, Any]) -> str:
-    """The worse one of takeover and release; a result of before it was measured has none."""
-    known = [figures[part] for part in ("takeover", "release") if figures[part].get("late_mean_ms") is not None]
-    if not known:
-        return "-"
-    worst = max(known, key=lambda part: float(part["late_mean_ms"]))
-    most = max(part["late_most_ms"] for part in known)
-    return f"{worst['late_mean_ms']:.1f} ms, at most {most:g} ms"
 
 
 def _ratio(measured: Measured) -> list[str]:
@@ -404,17 +332,9 @@ def _where(measured: Measured) -> str:
     runs = [run for each in measured.about["runs"].values() for run in each.values()]
     loads = [run["load_average"] for run in runs if "load_average" in run]
     return (
-        f"{_machine(measured.about['measured'])}; load average before the runs "
+        f"{machine(measured.about['measured'])}; load average before the runs "
         f"{min(loads, default=0):.1f}-{max(loads, default=0):.1f}."
         + "".join(f" {note}" for note in measured.about.get("notes", ()))
-    )
-
-
-def _machine(on: dict[str, Any]) -> str:
-    emulated = ", an emulated machine, 10 to 20 times slower than a real one" if _emulated(on) else ""
-    return (
-        f"Measured {on['at'][:10]}: {on['cores']} cores ({on['processor']}){emulated}, Linux {on['kernel']}, "
-        f"keepalived {on['keepalived']}, strongSwan {on['strongswan']}, Python {on['python']}, commit {on['commit']}"
     )
 
 

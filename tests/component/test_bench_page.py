@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench.figures import read_results
-from tests.bench.page import headline, page, plots, read_growth, with_headline
+from tests.bench.growthpage import read_growth
+from tests.bench.page import headline, page, plots, with_headline
 from tests.bench.store import RESULTS
 
 ROOT: Final = Path(__file__).resolve().parents[2]
