@@ -23,7 +23,7 @@ EPISODE ?=
 # One sequence with stand-ins and one without, both with D-Bus and without: together every kind of fault but a few.
 CHAOS_SMOKE := --seed 18 --seed 19 --steps 12
 
-.PHONY: help demo lab unlab enter test test-all lint unit component smoke-trixie pair pair-long trixie system untouched demo-smoke bench bench-all bench-xfrm bench-growth bench-smoke chaos chaos-smoke kernel kernel-firewall faults lock pages clean
+.PHONY: help demo lab unlab enter test test-all lint unit component smoke-trixie pair pair-long trixie system untouched demo-smoke bench bench-all bench-xfrm bench-growth bench-rest bench-smoke chaos chaos-smoke kernel kernel-firewall faults lock pages clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,6 +99,9 @@ bench-xfrm: ## a few cases with the kernel's own IPsec: this one's, or Debian's 
 
 bench-growth: ## how the agent's own work grows, up to 10,000 connections, with a charon that does nothing
 	$(IN) python -m tests.bench.growth
+
+bench-rest: ## what the agent uses while nothing happens, with dead peer detection and without
+	$(IN) python -m tests.bench.rest
 
 bench-smoke:
 	$(IN) python -m tests.bench --smoke

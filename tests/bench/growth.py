@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.bench.page import write_page
+from tests.bench.process import cpu_s, rss_mb
 from tests.bench.scraped import Latencies, lateness, read_latencies
 from tests.bench.store import RESULTS, measured_on, rounded
 from tests.lab.agent_conf import AgentConf, connection_table, secret_path
@@ -59,13 +60,11 @@ class Measured:
 
     def cpu_s(self) -> float:
         """Processor time of all its threads."""
-        tasks = Path(f"/proc/{self._agent.pid}/task").iterdir()
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+        return cpu_s(self._agent.pid)
 
     def rss_mb(self) -> float:
         """Resident set."""
-        lines = Path(f"/proc/{self._agent.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+        return rss_mb(self._agent.pid)
 
     def held(self) -> dict[str, float]:
         """What could grow: memory, descriptors, threads."""

@@ -7,11 +7,11 @@ import socket
 import time
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 from tests.bench.cases import OLD_EMPTY_S, Case
 from tests.bench.contestants import Contestant, Limit, built
+from tests.bench.process import cpu_s, rss_mb
 from tests.bench.processors import Processors
 from tests.bench.sas import leftovers, up_names, up_times
 from tests.bench.scraped import Latencies, lateness, read_latencies
@@ -329,11 +329,7 @@ class _Agent:
 
     def rss_mb(self) -> float | None:
         """Resident set."""
-        if not self.there:
-            return None
-        lines = Path(f"/proc/{self._gateway.agent.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+        return rss_mb(self._gateway.agent.pid) if self.there else None
 
     def _cpu(self) -> float:
-        tasks = Path(f"/proc/{self._gateway.agent.pid}/task").iterdir()
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+        return cpu_s(self._gateway.agent.pid)

@@ -9,6 +9,7 @@ from tests.bench.figures import Measured, Spread, percentile, read_results, spre
 from tests.bench.growthpage import growth_section, read_growth
 from tests.bench.machine import emulated, machine
 from tests.bench.plots import bars
+from tests.bench.restpage import read_rest, rest_section
 
 BEGIN: Final = "<!-- measured: written by make bench -->"
 END: Final = "<!-- end of measured -->"
@@ -77,17 +78,21 @@ def write_page(results: Path, root: Path) -> None:
         return
     for name, picture in plots(cases).items():
         (results / name).write_text(picture)
-    (root / "docs" / "performance.md").write_text(page(cases, read_growth(results)))
+    (root / "docs" / "performance.md").write_text(page(cases, growth=read_growth(results), rest=read_rest(results)))
     readme = root / "README.md"
     readme.write_text(with_headline(readme.read_text(), headline(cases)))
 
 
-def page(cases: dict[str, Measured], growth: dict[str, Any] | None) -> str:
+def page(
+    cases: dict[str, Measured], *, growth: dict[str, Any] | None = None, rest: dict[str, Any] | None = None
+) -> str:
     """The page's text; it copes with cases of which some runs, or all, are missing."""
     ordered = _ordered(cases)
     shares = [each for each in ordered if each.about["fault"] == "flips"]
     faults = [each for each in ordered if each.about["fault"] != "flips"]
     parts = [HEAD, *map(_share, shares), _grows(cases), *map(_case, faults)]
+    if rest is not None:
+        parts.append(rest_section(rest))
     if growth is not None:
         parts.append(growth_section(growth))
     parts.append(_unmeasured(cases))

@@ -24,6 +24,8 @@ class Site:
     peers: int = 1
     """How many peers; the connections take turns. One charon stands in for all of them, at an address for each."""
     family: int = 4
+    lines: tuple[str, ...] = ()
+    """More settings of each of swanherd's connections."""
 
     @property
     def source(self) -> str:
@@ -69,7 +71,7 @@ table ip peers {{
         tunnels = self.tunnels()
         interface = interface_table("wan", WAN, self.source, vrrp=vrrp, gateway=gateway)
         return AgentConf(
-            text="\n".join([interface, *(connection_table(each) for each in tunnels)]),
+            text="\n".join([interface, *(connection_table(each, *self.lines) for each in tunnels)]),
             files={secret_path(each): f"{each.secret}\n" for each in tunnels},
         )
 

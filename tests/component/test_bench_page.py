@@ -6,6 +6,7 @@ from typing import Final
 from tests.bench.figures import read_results
 from tests.bench.growthpage import read_growth
 from tests.bench.page import headline, page, plots, with_headline
+from tests.bench.restpage import read_rest
 from tests.bench.store import RESULTS
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -23,5 +24,7 @@ def test_page_is_that_of_the_results() -> None:
     """docs/performance.md and its plots were written from the stored results, and by nobody's hand."""
     cases = read_results(RESULTS)
 
-    assert page(cases, read_growth(RESULTS)) == (ROOT / "docs" / "performance.md").read_text()
+    text = page(cases, growth=read_growth(RESULTS), rest=read_rest(RESULTS))
+
+    assert text == (ROOT / "docs" / "performance.md").read_text()
     assert all((RESULTS / name).read_text() == picture for name, picture in plots(cases).items())

@@ -6,7 +6,7 @@ and waits for those that are in use: with a thousand handshakes, four listings e
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from swanherd.core.facts import Failure
@@ -15,12 +15,18 @@ from swanherd.world.charon.codec import decode, sections, text
 from swanherd.world.charon.listing import ike_sas
 from swanherd.world.charon.looker import Looker
 from swanherd.world.charon.mirror import Mirror
+from swanherd.world.charon.questions import Questions
 from swanherd.world.charon.reader import DECODE_BATCH
 from swanherd.world.charon.reasons import UNNAMED, Line, Path, Told, worth_reading
 
 EVENTS: Final = ("ike-updown", "ike-rekey", "ike-update", "child-updown", "child-rekey", "log")
 OWN_BEGIN_S: Final = 1.0
 """Between our command to begin a handshake and its line in the log, at most."""
+AWAITED_S: Final = 5.0
+"""A handshake whose end nothing has told for so long has no slot any more."""
+REST_S: Final = 0.05
+"""Events of which none is awaited are taken in as often. A thousand peers that are asked every ten seconds bring five
+hundred lines a second, and each wake-up costs more than the lines that it brings."""
 OWN_LOAD_S: Final = 1.0
 """Between our load and its line in the log, at most, in charon's worst hour; and how long its check can wait."""
 
@@ -38,6 +44,11 @@ class Listener:
         self._loads_heard: dict[str, int] = {}
         self._initiating: dict[str, float] = {}
         """When we began a handshake of a name last."""
+        self._awaited: dict[str, float] = {}
+        """The same of those whose end nothing has told yet, in the order of their beginnings."""
+        self._questions = Questions(mirror=mirror, asked=self._open_questions, on_change=on_change)
+        self.rest: Callable[[float], None] = _no_rest
+        """Has charon's events wait for so many seconds, to come in one piece."""
         self._events: deque[tuple[bytes, bytes]] = deque()
         self._heard = asyncio.Event()
 
@@ -47,6 +58,8 @@ class Listener:
         self._loading.clear()
         self._loads_heard.clear()
         self._initiating.clear()
+        self._awaited.clear()
+        self._questions.forget()
         self._events.clear()
 
     # --- what we do ourselves -----------------------------------------------------------------------------------
@@ -61,6 +74,8 @@ class Listener:
     def initiating(self, name: str) -> None:
         """A handshake of *name* is being begun by us."""
         self._initiating[name] = self._now()
+        self._awaited.pop(name, None)
+        self._awaited[name] = self._now()
         self._told.beginning(name)
 
     def terminating(self, name: str, *, all_of_it: bool) -> None:
@@ -106,6 +121,18 @@ class Listener:
             if self._events:
                 self._heard.set()
                 await asyncio.sleep(0)
+            elif not self._awaits():
+                self.rest(REST_S)
+
+    def _awaits(self) -> bool:
+        """Whether a handshake that we began is under way: somebody waits for its end, or for its slot."""
+        too_old = self._now() - AWAITED_S
+        while self._awaited and (name := next(iter(self._awaited))) and self._awaited[name] < too_old:
+            del self._awaited[name]
+        return bool(self._awaited)
+
+    def _open_questions(self, name: str) -> Mapping[int, float]:
+        return self._told.asked.get(name, {})
 
     def _hear(self, event: bytes, body: bytes) -> set[str]:
         """Take one event in; the names whose failure changed."""
@@ -119,6 +146,7 @@ class Listener:
                 continue
             if up and event == b"child-updown":
                 self._told.up(name)
+                self._awaited.pop(name, None)
                 if self._mirror.put_failure(name, None):
                     changed.add(name)
                 if self._mirror.put_up(name, ike_sas({name: section}, self._now())):
@@ -144,6 +172,8 @@ class Listener:
         changed: set[str] = set()
         for name in self._told.hear(line, self._now()):
             failure = self._told.failures.get(name)
+            if failure is not None:
+                self._awaited.pop(name, None)
             if self._mirror.put_failure(name, failure):
                 changed.add(name)
             if failure is not None:
@@ -156,8 +186,7 @@ class Listener:
                 self._looker.look(name)
             else:
                 self._hear_loaded(name)
-        if line.name and self._mirror.put_asked(line.name, self._told.asked.get(line.name, {})):
-            # Nothing to look at: it happens to every SA in every delay of its dead peer detection.
+        if line.name and self._questions.heard(line.name):
             changed.add(line.name)
         return changed
 
@@ -173,3 +202,7 @@ class Listener:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def _no_rest(_seconds: float) -> None:
+    """Nobody to tell it to."""

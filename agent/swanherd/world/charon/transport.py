@@ -104,6 +104,16 @@ class ViciConnection(asyncio.Protocol):
         """Register *events* for :attr:`on_event`; done when charon has confirmed them all."""
         return self._begin([Packet.register_event(event) for event in events], stream="", response=False)
 
+    def rest(self, seconds: float) -> None:
+        """Read nothing for *seconds*: what comes meanwhile waits, the end of the connection too."""
+        if self._transport is not None and self._transport.is_reading():
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_later(seconds, self._resume)
+
+    def _resume(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
     def close(self) -> None:
         """End the connection; a command that is under way fails with CharonGone here, and goes on in charon."""
         if self._transport is not None:
