@@ -70,12 +70,13 @@ def measure(connections: int, dpd_s: int) -> dict[str, Any]:
 def _resync(pair: Pair) -> dict[str, float]:
     """A charon that stood still and goes on is read whole, and everything is decided anew."""
     told, pid = Told(pair.a.agent), pair.a.agent.pid
+    name, end = gateway_tunnel(0).name, told.log_end()  # it is not asked: its log tells
     pair.a.charon.freeze()
-    told.wait_for(gateway_tunnel(0).name, reason="charon-frozen")
+    wait_until(lambda: "charon-frozen" in told.reasons(name, after=end), "charon is known to be frozen")
     wait_until(lambda: _calm(pid), "the agent is calm", within_s=SETTLE_S)
-    long_turns, cpu = _long_turns(told), cpu_s(pid)
+    long_turns, cpu, end = _long_turns(told), cpu_s(pid), told.log_end()
     pair.a.charon.thaw()
-    wait_until(lambda: _busy(pid), "the agent reads", every_s=0)
+    wait_until(lambda: "up" in told.reasons(name, after=end), "the first one is known again", within_s=SETTLE_S)
     wait_until(lambda: _calm(pid), "all is read and decided", within_s=SETTLE_S)
     used = cpu_s(pid) - cpu
     return {"cpu_s": used, "long_turns": _long_turns(told) - long_turns}
@@ -95,10 +96,6 @@ def _sas(pair: Pair) -> int:
 
 def _calm(pid: int) -> bool:
     return _percent(pid, CALM_S) < CALM_PERCENT
-
-
-def _busy(pid: int) -> bool:
-    return _percent(pid, 0.05) > 2 * CALM_PERCENT
 
 
 def _percent(pid: int, for_s: float) -> float:

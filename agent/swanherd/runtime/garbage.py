@@ -9,6 +9,7 @@ visited once more when what is set aside has grown by a tenth since that was don
 a lot at once.
 """
 
+import ctypes
 import gc
 from collections.abc import Mapping
 from typing import Any, Final
@@ -48,6 +49,16 @@ class Survivors:
             self._visited, self._all = count, False
         elif count > self._visited * GROWN:
             self.look_again()
+
+
+def give_back() -> None:
+    """Give the system what a takeover needed and nobody needs any more: half a millisecond, and 2 MB of a hundred.
+
+    The C library keeps it otherwise (malloc_trim(3)); where it is another than glibc, nothing is done.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 SURVIVORS: Final = Survivors()

@@ -17,10 +17,11 @@ def test_an_older_read_takes_nothing_back() -> None:
     mirror.touch("a")
     assert mirror.put_sas("a", (SA,))
     mirror.put_traps("a", {"lan"})
-    assert mirror.put_all_sas({}, began) == frozenset()
+    assert not mirror.fresh("a", began)
     assert mirror.put_all_traps({}, began) == frozenset()
     assert mirror.view("a").sas == (SA,)
-    assert mirror.put_all_sas({}, mirror.now) == {"a"}
+    assert mirror.fresh("a", mirror.now)
+    assert mirror.put_sas("a", ())
     assert mirror.put_all_traps({}, mirror.now) == {"a"}
     assert mirror.view("a") == CharonConnection()
 

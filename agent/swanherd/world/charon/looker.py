@@ -237,7 +237,12 @@ class Looker:
             if self._mirror.fresh(name, since) and self._mirror.put_section(name, section):
                 changed.add(name)
         since = self._mirror.now
-        changed |= self._mirror.put_all_sas(await self._reader.all_sas(), since)
+        sas = await self._reader.all_sas()
+        for position, name in enumerate({*sas, *self._mirror.here}, start=1):
+            if position % DECODE_BATCH == 0:
+                await asyncio.sleep(0)
+            if self._mirror.fresh(name, since) and self._mirror.put_sas(name, sas.get(name, ())):
+                changed.add(name)
         self._names_read = -1  # what somebody has unloaded meanwhile may have been listed still
         self._tell(changed)
 

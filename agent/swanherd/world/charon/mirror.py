@@ -145,11 +145,6 @@ class Mirror:
         known = [name for name in {*names, *self.here} if self.fresh(name, since)]
         return frozenset(name for name in known if self.put_secret(name, loaded=name in names))
 
-    def put_all_sas(self, sas: Mapping[str, tuple[IkeSa, ...]], since: int) -> frozenset[str]:
-        """All IKE_SAs there are, read from *since* on; the names that changed."""
-        names = [name for name in {*sas, *self.here} if self.fresh(name, since)]
-        return frozenset(name for name in names if self.put_sas(name, sas.get(name, ())))
-
     def _put(self, name: str, connection: CharonConnection) -> bool:
         if connection == CharonConnection():
             self.here.pop(name, None)

@@ -12,6 +12,7 @@ from typing import Final
 
 from swanherd.core.facts import Known, Pair, Unknown, Wire
 from swanherd.core.intent import IPAddress
+from swanherd.core.rhythm import until_tick_s
 from swanherd.world.firewall import elements, layout, requests
 from swanherd.world.firewall.changes import Changes, Generation
 from swanherd.world.firewall.codec import Message, Request
@@ -204,7 +205,7 @@ class Firewall:
             self._seen(read(self._kernel))
             while True:
                 try:
-                    async with asyncio.timeout(GENERATION_CHECK_S):
+                    async with asyncio.timeout(until_tick_s(self._loop.time(), GENERATION_CHECK_S)):
                         datagram = await self._loop.sock_recv(sock, DATAGRAM_BYTES)
                     for generation in changes.feed(datagram):
                         self._heard(generation)

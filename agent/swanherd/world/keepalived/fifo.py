@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from swanherd.core.rhythm import until_tick_s
 from swanherd.world.keepalived.counters import Counters
 
 CHECK_S: Final = 1.0
@@ -44,12 +45,13 @@ class Fifo:
 
     async def run(self) -> None:
         """Keep the right FIFO open; never returns."""
+        loop = asyncio.get_running_loop()
         try:
             while True:
                 self._wake.clear()
                 self._check()
                 try:
-                    async with asyncio.timeout(CHECK_S if self._path else None):
+                    async with asyncio.timeout(until_tick_s(loop.time(), CHECK_S) if self._path else None):
                         await self._wake.wait()
                 except TimeoutError:
                     continue

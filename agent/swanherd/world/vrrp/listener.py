@@ -12,6 +12,7 @@ from typing import Final
 from swanherd.core.evidence import Heard
 from swanherd.core.facts import Absent, Known, Network, Unknown
 from swanherd.core.intent import IPAddress
+from swanherd.core.rhythm import until_tick_s
 from swanherd.world.vrrp.adverts import Ignored, claimed, is_claim, read_advert
 from swanherd.world.vrrp.clock import KernelClock
 from swanherd.world.vrrp.ear import Ear, Frame
@@ -131,7 +132,7 @@ class VrrpListener:
         try:
             self._settle()
             while True:
-                await asyncio.sleep(TICK_S)
+                await asyncio.sleep(until_tick_s(self._loop.time(), TICK_S))
                 self._tick()
         finally:
             self._running = False
