@@ -7,6 +7,7 @@ and waits for those that are in use: with a thousand handshakes, four listings e
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 from swanherd.core.facts import Failure
@@ -17,7 +18,7 @@ from swanherd.world.charon.looker import Looker
 from swanherd.world.charon.mirror import Mirror
 from swanherd.world.charon.questions import Questions
 from swanherd.world.charon.reader import DECODE_BATCH
-from swanherd.world.charon.reasons import UNNAMED, Line, Path, Told, worth_reading
+from swanherd.world.charon.reasons import UNNAMED, Line, Path, Told, is_sent, worth_reading
 
 EVENTS: Final = ("ike-updown", "ike-rekey", "ike-update", "child-updown", "child-rekey", "log")
 OWN_BEGIN_S: Final = 1.0
@@ -165,10 +166,10 @@ class Listener:
         return changed
 
     def _hear_line(self, body: bytes) -> set[str]:
-        message = decode(body)
-        line = Line(
-            text(message, "group"), text(message, "ikesa-name"), text(message, "msg"), text(message, "ikesa-uniqueid")
-        )
+        if is_sent(body):
+            self._told.sends(partial(_line, body), self._now())
+            return set()
+        line = _line(body)
         changed: set[str] = set()
         for name in self._told.hear(line, self._now()):
             failure = self._told.failures.get(name)
@@ -202,6 +203,13 @@ class Listener:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def _line(body: bytes) -> Line:
+    message = decode(body)
+    return Line(
+        text(message, "group"), text(message, "ikesa-name"), text(message, "msg"), text(message, "ikesa-uniqueid")
+    )
 
 
 def _no_rest(_seconds: float) -> None:

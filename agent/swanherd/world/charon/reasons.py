@@ -7,6 +7,8 @@ blamed on who handed packets over a moment before and has heard nothing since.
 
 import math
 import re
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Final
@@ -64,6 +66,7 @@ _QUESTION: Final = re.compile(r"sending DPD request|retransmit \d+ of request")
 _PACKET: Final = re.compile(r"(?:sending|received) packet")
 _LINE_BEGINS: Final = rb"\x03\x03msg.."
 """How the text of a ``log`` event begins on the wire: type KEY_VALUE, the key with its length, the value's length."""
+_SENT: Final = re.compile(_LINE_BEGINS + b"sending packet", re.DOTALL)
 _HEARD: Final = re.compile(
     _LINE_BEGINS
     + b"(?:"
@@ -74,6 +77,11 @@ _HEARD: Final = re.compile(
     + b")",
     re.DOTALL,
 )
+
+
+def is_sent(event: bytes) -> bool:
+    """Whether a ``log`` event, as it came, tells of a packet that is handed to the socket: :meth:`Told.sends`."""
+    return _SENT.search(event) is not None
 
 
 def worth_reading(event: bytes) -> bool:
@@ -115,7 +123,10 @@ class Told:
     """By connection, for IKE_SAs (by unique id) whose peer owes an answer: since when."""
     _ending: dict[str, float] = field(default_factory=dict)
     """When we ended some SAs of a name last; infinity: all of them, and have begun nothing since."""
-    _sent: dict[str, float] = field(default_factory=dict)
+    _sent: deque[tuple[float, Callable[[], Line]]] = field(default_factory=deque)
+    """When what was handed to the socket in the last ``BLAME_S``; read where somebody is to be blamed."""
+    _heard_from: dict[str, float] = field(default_factory=dict)
+    """When a name had a packet last."""
     _behind_nat: set[str] = field(default_factory=set)
     """Names whose latest handshake has found a NAT on its way."""
     _strangers: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -160,8 +171,14 @@ class Told:
         self.asked.clear()
         self._ending.clear()
         self._sent.clear()
+        self._heard_from.clear()
         self._behind_nat.clear()
         self._strangers.clear()
+
+    def sends(self, line: Callable[[], Line], now: float) -> None:
+        """A packet is handed to the socket: *line* says so. It is read only where that matters: there are many."""
+        self._forget_sent(now)
+        self._sent.append((now, line))
 
     def _hear_of(self, line: Line, now: float) -> bool:
         name, text = line.name, line.text
@@ -183,13 +200,10 @@ class Told:
     def _hear_packet(self, line: Line, now: float) -> bool:
         name = line.name
         if line.text.startswith("sending packet"):
-            # Of what we end the fence stops the last message, and nobody is to blame: each line of a thousand
-            # would blame hundreds.
-            if not self.ended_by_us(name, now):
-                self._sent[name] = now
+            self.sends(lambda: line, now)
         elif line.text.startswith("received packet"):
             # Packets do get out: an error of a moment ago was somebody else's.
-            self._sent.pop(name, None)
+            self._heard_from[name] = now
             self._answered(line)
             return self._absolve(name)
         return False
@@ -245,10 +259,27 @@ class Told:
         return False
 
     def _blame(self, text: str, now: float) -> frozenset[str]:
-        self._sent = {name: at for name, at in self._sent.items() if now - at <= BLAME_S}
-        for name in self._sent:
+        names = frozenset(self._senders(now))
+        for name in names:
             self.failures[name] = Failure(Reason.LOCAL_ERROR, text, now)
-        return frozenset(self._sent)
+        return names
+
+    def _senders(self, now: float) -> Iterator[str]:
+        """Who handed packets over a moment ago, and has heard nothing since.
+
+        Of what we end the fence stops the last message, and nobody is to blame: each line of a thousand would blame
+        hundreds.
+        """
+        self._forget_sent(now)
+        for at, read in self._sent:
+            name = read().name
+            unheard = self._heard_from.get(name, -math.inf) < at
+            if name not in {"", UNNAMED} and unheard and not self.ended_by_us(name, at):
+                yield name
+
+    def _forget_sent(self, now: float) -> None:
+        while self._sent and now - self._sent[0][0] > BLAME_S:
+            self._sent.popleft()
 
 
 def _reason(text: str) -> Reason | None:
