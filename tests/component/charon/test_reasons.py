@@ -1,10 +1,11 @@
 """Why a handshake failed: charon's own words, by way of its log events, on both ends of a real failure."""
 
 from dataclasses import replace
+from typing import Any, Final
 
 import pytest
 
-from swanherd.core.facts import CharonConnection
+from swanherd.core.facts import CharonConnection, Failure
 from swanherd.core.intent import Connection
 from swanherd.core.words import Reason
 from tests.component.charon.agents import Agent, running
@@ -180,3 +181,31 @@ async def test_unloaded_connection_is_told_nothing(sites: tuple[Site, Site]) -> 
         await there.charon.initiate(calling, calling.children[0])
         await here.until(lambda: here.here("office").failure, "told")
         assert here.here("former").failure is None
+
+
+IKE_V1: Final = {
+    "ike proposal": (
+        {"proposals": ("aes256-sha384-ecp384",)}, {"proposals": ("aes128-sha256-ecp256",)}, {}, Reason.NO_PROPOSAL
+    ),
+    "child proposal": ({}, {}, {"esp_proposals": ("aes128-sha256",)}, Reason.NO_PROPOSAL),
+    "selectors": ({}, {}, {"local_ts": ("10.77.0.0/24",)}, Reason.TS_UNACCEPTABLE),
+}  # fmt: skip
+"""Settings of both ends' connections, and of the peer's child, where they are others."""
+
+
+@pytest.mark.parametrize("case", IKE_V1.values(), ids=IKE_V1)
+async def test_ikev1_says_it_otherwise(sites: tuple[Site, Site], case: tuple[Any, Any, Any, Reason]) -> None:
+    """In IKEv1 errors come in other words, and mean the same; whether its peer lacks the secret, charon cannot tell.
+
+    Broken by: leaving ``(error )?`` and ``INVALID_ID_INFORMATION`` out of ``_TELLING`` (nothing is told).
+    """
+    left, right = sites
+    own, peers, child, reason = case
+    ours = _child(connection(left, right, ike_version=1, **own), esp_proposals=("aes256-sha256",))
+    async with running(left.socket_path) as here, running(right.socket_path) as there:
+        await here.load(ours, left)
+        given = {"esp_proposals": ("aes256-sha256",), **child}
+        await there.load(_child(connection(right, left, ike_version=1, **peers), **given), right)
+        await here.charon.initiate(ours, ours.children[0])
+        await here.until(lambda: here.here().failure, "failed")
+        assert (here.here().failure or Failure(Reason.UP, "", 0)).reason is reason

@@ -96,6 +96,25 @@ async def test_identity_from_the_alternatives(stage: Stage, identity: str) -> No
             assert (await stage.bring_up(agent, connection, session))["remote-id"] == identity.encode()
 
 
+@pytest.mark.parametrize("version", [1, 2])
+async def test_a_peer_of_a_ca_that_nobody_knows(stage: Stage, version: int) -> None:
+    """A peer whose certificate comes from another CA is refused by us, with the reason; charon never had that CA.
+
+    One that it had is ``test_rotation``. Broken by: leaving ``no trusted`` out of ``_TELLING`` (no reason).
+    """
+    root, other = issue("root", is_ca=True), issue("other root", is_ca=True)
+    moon, sun = issue("moon", root), issue("sun", other, names=["sun.example"])
+    give(stage, moon, ca=root)
+    settings = stage.settings(f"ike_version = {version}", auth=AUTH)
+    async with stage.theirs({**peer(stage, sun, root), "version": str(version)}, shared=None) as session:
+        session.load_key({"type": "any", "data": sun.key_der})
+        async with stage.ours(settings) as (agent, connection):
+            await agent.charon.initiate(connection, connection.children[0])
+            await agent.until(lambda: agent.here().failure, "refused")
+            assert (agent.here().failure or Failure(Reason.UP, "", 0)).reason is Reason.AUTH_FAILED
+            await asyncio.to_thread(wait_until, lambda: not list(session.list_sas()), "the peer has none", every_s=0.05)
+
+
 async def test_rotation(stage: Stage) -> None:
     """Key, certificate and CA change under a live SA, which stays; a peer of the old CA is refused from then on.
 

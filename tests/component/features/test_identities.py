@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.component.charon.agents import eventually
 from tests.component.features.stage import SHARED, Stage
 
 KINDS = {
@@ -45,15 +46,20 @@ async def test_remote(stage: Stage, version: int, identity: str | None) -> None:
     assert shown["local-id"] == SHOWN.get(theirs, theirs.encode())
 
 
-async def test_another_one_is_refused(stage: Stage) -> None:
-    """A peer that proves another identity than the one that is set is refused, although its secret is right."""
-    conf = stage.peer(local={"id": "else.example"})
+@BOTH
+async def test_another_one_is_refused(stage: Stage, version: int) -> None:
+    """A peer of another identity than the one that is set does not come up, although its secret is right.
+
+    In IKEv2 it is asked for the identity, and says no; in IKEv1 it says who it is, and we do not take it. Broken by:
+    ``remote_id`` that answers "any" (both come up); leaving ``IDir`` out of ``_TELLING`` (IKEv1 gives no reason).
+    """
+    conf = stage.peer(version=str(version), local={"id": "else.example"})
     shared = {**SHARED, "owners": [str(stage.left.ip), "else.example", "sun.example"]}
     async with (
         stage.theirs(conf, shared=shared) as session,
-        stage.ours(stage.settings('remote_id = "sun.example"')) as (agent, connection),
+        stage.ours(stage.settings(f"ike_version = {version}", 'remote_id = "sun.example"')) as (agent, connection),
     ):
         await agent.charon.initiate(connection, connection.children[0])
         await agent.until(lambda: agent.here().failure, "a failure")
         assert str((agent.here().failure or 0).reason) == "auth-failed"  # type: ignore[union-attr]
-        assert not list(session.list_sas())
+        await eventually(lambda: not list(session.list_sas()), "the peer has none", within_s=10)

@@ -32,18 +32,22 @@ _TELLING: Final = tuple(
     (re.compile(pattern), reason)
     for pattern, reason in (
         # the peer says no, or we do not believe it
-        (r"received AUTHENTICATION_FAILED notify", Reason.AUTH_FAILED),
+        (r"received AUTHENTICATION_FAILED (error )?notify", Reason.AUTH_FAILED),
         (r"tried \d+ shared keys? for .*but MAC mismatched", Reason.AUTH_FAILED),
         (r"no shared key found for ", Reason.AUTH_FAILED),
         (r"no private key found for ", Reason.AUTH_FAILED),
         (r"no matching peer config found", Reason.AUTH_FAILED),
         (r"constraint check(ing)? failed", Reason.AUTH_FAILED),
+        (r"no trusted .*public key found for ", Reason.AUTH_FAILED),
+        # of IKEv1: in IKEv2 a peer is asked for its identity, and says no if it is another
+        (r"IDir '.*' does not match to ", Reason.AUTH_FAILED),
         # it refused what was asked for, without having said who it is
         (r"IDr payload missing", Reason.AUTH_FAILED),
-        (r"received (NO_PROPOSAL_CHOSEN|INVALID_KE_PAYLOAD) notify", Reason.NO_PROPOSAL),
+        (r"received (NO_PROPOSAL_CHOSEN|INVALID_KE_PAYLOAD) (error )?notify", Reason.NO_PROPOSAL),
         (r"received proposals unacceptable", Reason.NO_PROPOSAL),
         (r"no acceptable proposal found", Reason.NO_PROPOSAL),
         (r"received TS_UNACCEPTABLE notify", Reason.TS_UNACCEPTABLE),
+        (r"received INVALID_ID_INFORMATION error notify", Reason.TS_UNACCEPTABLE),  # the same in IKEv1
         (r"traffic selectors .* unacceptable", Reason.TS_UNACCEPTABLE),
         (r"no acceptable traffic selectors found", Reason.TS_UNACCEPTABLE),
         (r"received DELETE for (IKE_SA|ESP CHILD_SA|AH CHILD_SA)", Reason.PEER_CLOSED),
