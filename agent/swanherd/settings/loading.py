@@ -13,7 +13,7 @@ from swanherd.settings.agent import Options
 from swanherd.settings.convert import to_intent
 from swanherd.settings.fragments import Fragment, Merged
 from swanherd.settings.grecheck import check_gre
-from swanherd.settings.ikev1 import check_ikev1
+from swanherd.settings.ikev1 import check_ikev1, check_ikev1_secrets
 from swanherd.settings.mobike import check_mobike
 from swanherd.settings.modes import check_modes
 from swanherd.settings.problems import Problem, SettingsError
@@ -75,6 +75,7 @@ def settings_of(tables: Tables, *, path: Path, credentials: Path | None) -> Sett
     """Settings from *tables*, with all secrets that can be read; problems with the others are added to the tables'."""
     found = reading.read(tables, main=path, credentials=credentials or credentials_directory())
     rules.check_secrets(tables, found.secrets)
+    check_ikev1_secrets(tables, found.secrets)
     intent = to_intent(tables, found.certificates)
     by_name = {
         name: found.secrets[each.table] for name, each in intent.connections.items() if each.table in found.secrets

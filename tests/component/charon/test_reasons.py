@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 
 from swanherd.core.facts import CharonConnection, Failure
-from swanherd.core.intent import Connection
+from swanherd.core.intent import Connection, Identity
 from swanherd.core.words import Reason
 from tests.component.charon.agents import Agent, running
 from tests.component.charon.sites import Site, connection
@@ -209,3 +209,36 @@ async def test_ikev1_says_it_otherwise(sites: tuple[Site, Site], case: tuple[Any
         await here.charon.initiate(ours, ours.children[0])
         await here.until(lambda: here.here().failure, "failed")
         assert (here.here().failure or Failure(Reason.UP, "", 0)).reason is reason
+
+
+@pytest.mark.parametrize(("version", "beside", "is_up"), [(1, False, True), (1, True, False), (2, True, True)])
+async def test_who_may_call_by_ikev1_shares_a_secret(
+    sites: tuple[Site, Site], version: int, *, beside: bool, is_up: bool
+) -> None:
+    """Why the settings refuse two secrets for peers that may be anywhere: by IKEv1 charon answers with one for all.
+
+    Each is up alone, one of them *beside* the other. Broken by nothing of ours, but by a charon that learns better.
+    """
+    left, right = sites
+    anywhere = connection(left, right, ike_version=version, remote=("0.0.0.0",))
+    secrets = {"one": b"the secret of one", "two": b"the secret of two"}
+    up: set[str] = set()
+    async with running(left.socket_path) as here, running(right.socket_path) as there:
+        for caller, secret in secrets.items():
+            for name in secrets if beside else (caller,):
+                mine = replace(anywhere, name=name, local_id=Identity("moon.example"), remote_id=f"{name}.example")
+                await here.load(mine, left, secret=secrets[name])
+            theirs = connection(right, left, caller, ike_version=version, remote_id="moon.example")
+            theirs = replace(theirs, local_id=Identity(f"{caller}.example"))
+            await there.load(theirs, right, secret=secret)
+            await there.charon.initiate(theirs, theirs.children[0])
+            await there.until(
+                lambda caller=caller: there.up(caller) or there.here(caller).failure is not None,  # type: ignore[misc]
+                "up, or failed",
+            )
+            up |= {caller} if there.up(caller) else set()
+            for agent in (there, here):
+                for name in secrets:
+                    await agent.charon.unload(name)
+                    await agent.charon.terminate(name)
+    assert (up == set(secrets)) is is_up

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from swanherd.settings import check
 from tests.lab.pki import DAY, Holder, example, issue
@@ -42,6 +43,28 @@ def test_what_is_read(certified: Folder) -> None:
     assert settings.secrets["branch"].version == certificates.key_id
     assert certificates.not_after == moon.certificate.not_valid_after_utc.timestamp()
     assert moon.key_der.hex() not in f"{settings!r}{settings.secrets!r}".encode().hex()
+
+
+@pytest.mark.parametrize(
+    "style", [serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL], ids=["PKCS#8", "SEC1"]
+)
+def test_der_is_read_as_pem_is(certified: Folder, changed: Edit, style: serialization.PrivateFormat) -> None:
+    """Certificate, CA and key in DER give charon the same as in PEM; PKCS#8 may be encrypted, SEC1 has no way to be.
+
+    Broken by: ``chain`` or ``private_key`` that load PEM whatever the file is.
+    """
+    root, moon, _ = example()
+    before = certified.load()
+    plain = style is serialization.PrivateFormat.TraditionalOpenSSL
+    encryption = serialization.NoEncryption() if plain else serialization.BestAvailableEncryption(b"open sesame")
+    if plain:
+        changed('key_passphrase_file = "moon.pass"\n', "")
+    key = moon.key.private_bytes(serialization.Encoding.DER, style, encryption)
+    for name, content in (("certs/moon.pem", moon.der), ("certs/ca.pem", root.der), ("secrets/moon.key", key)):
+        (certified.path / name).write_bytes(content)
+    after = certified.load()
+    assert after.secrets["branch"].value == before.secrets["branch"].value
+    assert after.intent.connections["branch"].certificates == before.intent.connections["branch"].certificates
 
 
 def test_another_certificate_is_another_fingerprint(certified: Folder) -> None:

@@ -145,6 +145,37 @@ def test_same_identities_two_secrets(folder: Folder) -> None:
     folder.load()
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "is_refused"),
+    [
+        ("ike_version = 1\n", "ike_version = 1\n", True),
+        ("ike_version = 1\n", "", False),
+        ("ike_version = 1\n", 'ike_version = 1\nremote = ["203.0.113.21"]\n', False),
+    ],
+    ids=["both", "one speaks IKEv2", "elsewhere"],
+)
+def test_two_secrets_for_who_calls_by_ikev1(folder: Folder, first: str, second: str, *, is_refused: bool) -> None:
+    """Of two peers that call from anywhere by IKEv1 charon would take the one's secret for both; in IKEv2 it knows who.
+
+    Broken by: leaving ``check_ikev1_secrets`` out of ``settings_of``.
+    """
+    folder.secret("other.psk", "another secret")
+    for name, text, secret in (("one", first, "branch.psk"), ("two", second, "other.psk")):
+        remote = "" if "remote" in text else 'remote = ["0.0.0.0"]\n'
+        folder.write(
+            f'[connections.{name}]\ninterfaces = ["wan"]\n{remote}{text}psk_file = "{secret}"\n'
+            f'start = "responder-only"\nlocal_id = "moon-{name}.example"\nremote_id = "sun-{name}.example"\n'
+            f'children.net = {{ local = ["10.1.0.0/24"], remote = ["10.2.0.0/24"] }}\n',
+            name=f"conf.d/{name}.toml",
+        )
+    if not is_refused:
+        folder.load()
+        return
+    assert "before it knows who calls" in folder.problems()["connections.two.psk_file"]
+    folder.secret("other.psk", SECRET)
+    folder.load()
+
+
 def test_nothing_shows_a_secret(folder: Folder, changed: Change) -> None:
     """Neither repr, str, formatting, a traceback of an error, nor the kept settings show a secret; none is pickled."""
     changed('psk_file = "branch.psk"', f'psk = "{SECRET}"')
