@@ -35,6 +35,8 @@ from tests.lab.waiting import wait_until
 CONNECTIONS: Final = {example.name: example for example in of_files(*EXAMPLES)}
 DEVICES: Final = {"ipsec-branch": TUNNEL, "ipsec-shared": SHARED[1], "gre-branch": INSIDE_GRE}
 """And an address that is routed into each."""
+ADDRESSES: Final = {"ipsec-branch": "169.254.10.1", "gre-branch": "172.31.0.1"}
+"""Of their own."""
 PINGED: Final = {
     "ah": (AH,),
     "on-demand": (ALWAYS,),
@@ -107,6 +109,9 @@ def prove(pair: Pair, master: Gateway, old: frozenset[bytes]) -> frozenset[bytes
         if after[name] - before[name] < PINGS * len(PINGED.get(name, [""]))
     }
     assert few == {}, "the peer has taken each packet out of the connection's own SA"
+    assert {child["name"] for child in sas(pair)["on-demand"]["child-sas"].values()} == {b"always"}, (
+        "until a packet came"
+    )
     passes(pair, RARELY)
     wait_until(lambda: passes(pair, RARELY), "the first packet has brought the tunnel up", within_s=UP_S)
 
@@ -127,6 +132,7 @@ def prove(pair: Pair, master: Gateway, old: frozenset[bytes]) -> frozenset[bytes
     for device, inside in DEVICES.items():
         wait_until(lambda device=device: ",UP" in link(master, device), f"{device} is up on the master")  # type: ignore[misc]
         assert f"dev {device}" in master.host.run("ip", "route", "get", inside).stdout
+        assert ADDRESSES.get(device, "") in master.host.run("ip", "-o", "address", "show", "dev", device).stdout
         wait_until(
             lambda device=device: link(standby, device) and ",UP" not in link(standby, device),  # type: ignore[misc]
             f"{device} is down on the standby",
