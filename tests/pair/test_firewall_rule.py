@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -11,8 +12,9 @@ import pytest
 from tests.lab.hosts import Host
 from tests.lab.observe import Observer
 from tests.lab.pair import Gateway, Pair, agent_pair
-from tests.lab.peer import SECRET
+from tests.lab.peer import SECRET, as_seen_by_peer, gateway_tunnel
 from tests.lab.told import Told
+from tests.lab.topology import address, place, vip
 from tests.lab.waiting import wait_until
 
 EXAMPLE: Final = Path(__file__).parents[2] / "docs/examples/firewall-rule.toml"
@@ -28,6 +30,8 @@ table inet filter {
     }
 }
 """
+MOVED: Final = place("wan1", 21)
+"""Where the peer has moved to."""
 BACK_S: Final = 1.0
 """How soon the rule must be back after the user has loaded his ruleset anew."""
 
@@ -53,6 +57,12 @@ def _chain(gateway: Gateway) -> str:
 def _ours(gateway: Gateway) -> list[str]:
     """What our rules are for, from the head of the chain on."""
     return re.findall(r'comment "swanherd: (\w+ of [^"\[]*) \[', _chain(gateway))
+
+
+def _let_in(gateway: Gateway) -> set[str]:
+    """The addresses in our rules that are the peer's."""
+    lines = [line for line in _chain(gateway).splitlines() if re.search(r"swanherd: \w+ of", line)]
+    return {each for line in lines for each in re.findall(r"\d+\.\d+\.\d+\.\d+", line)} - {vip("wan1")}
 
 
 def _reload(gateway: Gateway, text: str) -> None:
@@ -83,19 +93,55 @@ def test_it_follows_the_address(pair: Pair) -> None:
 def test_exactly_while_it_is_on(pair: Pair) -> None:
     """Without the setting what the peer sends does not come in; with it again it does, and the SA was never touched.
 
-    Broken by: ``openings.wanted`` leaving out chains without rules.
+    By either gateway. Broken by: ``openings.wanted`` leaving out chains without rules.
     """
     with_it = EXAMPLE.read_text()
-    with Observer(pair.lab) as seen:
-        seen.wait_through()
-        up = [sa.unique_id for sa in seen.sas("gw-a")["gw-a"].up]
-        _reload(pair.a, with_it.replace(RULE, ""))
-        wait_until(lambda: _ours(pair.a) == [], "the rule is gone")
-        wait_until(lambda: not pair.passes(), "nothing comes back")
-        _reload(pair.a, with_it)
-        seen.wait_through(by="gw-a", after=seen.mark("again"))
-        assert [sa.unique_id for sa in seen.sas("gw-a")["gw-a"].up] == up
+    for master in pair.gateways:
+        if master is pair.b:
+            pair.a.keepalived.stop()
+            pair.wait_for_master(master)
+        with Observer(pair.lab) as seen:
+            seen.wait_through(by=master.name)
+            up = [sa.unique_id for sa in seen.sas(master.name)[master.name].up]
+            _reload(master, with_it.replace(RULE, ""))
+            wait_until(lambda master=master: _ours(master) == [], "the rule is gone")  # type: ignore[misc]
+            wait_until(lambda: not pair.passes(), "nothing comes back")
+            _reload(master, with_it)
+            seen.wait_through(by=master.name, after=seen.mark("again"))
+            assert [sa.unique_id for sa in seen.sas(master.name)[master.name].up] == up
+        pair.wait_for_traffic()
+    pair.a.keepalived.start()
+    pair.wait_for_master(pair.a)
     pair.wait_for_traffic()
+
+
+def test_it_follows_the_settings(pair: Pair) -> None:
+    """Another endpoint, by a reload on both: the rule lets that one in, and no more the old one, by either gateway.
+
+    Broken by: ``openings`` in ``target.py`` not asking whose intent it knows (nothing of the new endpoint comes in).
+    """
+    moved = EXAMPLE.read_text().replace(address("peer", "wan1"), MOVED)
+    pair.lab.peer.run("ip", "address", "add", f"{MOVED}/32", "dev", "wan1")
+    pair.peer.load(replace(as_seen_by_peer(gateway_tunnel()), local_addrs=MOVED))
+    for gateway in pair.gateways:
+        _reload(gateway, moved)
+    for master in pair.gateways:
+        if master is pair.b:
+            pair.a.keepalived.stop()
+            pair.wait_for_master(master)
+        with Observer(pair.lab, peers=[MOVED]) as seen:
+            seen.wait_through(by=master.name)
+            assert {sa.remote for sa in seen.sas(master.name)[master.name].up} == {MOVED}
+        assert _ours(master) == ["ESP of branch", "IKE of branch"]
+        assert _let_in(master) == {MOVED}
+    pair.peer.load(as_seen_by_peer(gateway_tunnel()))
+    for gateway in pair.gateways:
+        _reload(gateway, EXAMPLE.read_text())
+    pair.a.keepalived.start()
+    pair.wait_for_master(pair.a)
+    pair.lab.peer.run("ip", "address", "del", f"{MOVED}/32", "dev", "wan1")
+    pair.wait_for_traffic()
+    assert _let_in(pair.a) == {address("peer", "wan1")}
 
 
 def test_the_user_loads_his_ruleset_anew(pair: Pair) -> None:

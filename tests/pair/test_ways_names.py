@@ -73,6 +73,23 @@ def test_a_name_that_moves_takes_the_tunnel_along(named: Named) -> None:
         assert verdict(seen, "a name has another address, the old one lives", since="moves").lost <= 4
 
 
+def test_the_new_master_asks_for_itself(named: Named) -> None:
+    """What the name means now is called by whoever takes over, and moves its tunnel as well; nothing is remembered.
+
+    Broken by: ``Resolver._follow`` that asks once (neither gateway ever calls another address).
+    """
+    pair = named.pair
+    with at_first(named) as seen:
+        named.server.say(f"{SECOND} {HOST}")
+        wait_for_endpoint(pair, seen, SECOND)
+        pair.a.keepalived.stop()
+        wait_for_endpoint(pair, seen, SECOND, by="gw-b")
+        named.server.say(f"{FIRST} {HOST}")
+        wait_for_endpoint(pair, seen, FIRST, by="gw-b")
+        pair.a.keepalived.start()
+        pair.wait_for_master(pair.a)
+
+
 def test_the_old_address_is_dead_when_the_name_moves(named: Named) -> None:
     """The peer is gone from the old address, and DNS tells a moment later: it is called at the new one.
 
