@@ -100,13 +100,17 @@ async def test_identity_from_the_alternatives(stage: Stage, identity: str) -> No
 async def test_a_peer_of_a_ca_that_nobody_knows(stage: Stage, version: int) -> None:
     """A peer whose certificate comes from another CA is refused by us, with the reason; charon never had that CA.
 
-    One that it had is ``test_rotation``. Broken by: leaving ``no trusted`` out of ``_TELLING`` (no reason).
+    One that it had is ``test_rotation``. Nobody else here has this name: where charon has let somebody of it in before,
+    it tries those keys, too, and its last word is another. Broken by: leaving ``no trusted`` out of ``_TELLING``.
     """
+    name = f"sun-{version}.example"
     root, other = issue("root", is_ca=True), issue("other root", is_ca=True)
-    moon, sun = issue("moon", root), issue("sun", other, names=["sun.example"])
+    moon, sun = issue("moon", root), issue(f"sun {version}", other, names=[name])
     give(stage, moon, ca=root)
-    settings = stage.settings(f"ike_version = {version}", auth=AUTH)
-    async with stage.theirs({**peer(stage, sun, root), "version": str(version)}, shared=None) as session:
+    settings = stage.settings(f"ike_version = {version}", auth=AUTH.replace("sun.example", name))
+    conf = peer(stage, sun, root)
+    conf["local"]["id"] = name
+    async with stage.theirs({**conf, "version": str(version)}, shared=None) as session:
         session.load_key({"type": "any", "data": sun.key_der})
         async with stage.ours(settings) as (agent, connection):
             await agent.charon.initiate(connection, connection.children[0])
