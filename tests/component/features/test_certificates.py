@@ -96,23 +96,34 @@ async def test_identity_from_the_alternatives(stage: Stage, identity: str) -> No
             assert (await stage.bring_up(agent, connection, session))["remote-id"] == identity.encode()
 
 
-@pytest.mark.parametrize("version", [1, 2])
-async def test_a_peer_of_a_ca_that_nobody_knows(stage: Stage, version: int) -> None:
+@pytest.mark.parametrize(("version", "let_in_before"), [(1, False), (2, False), (2, True)])
+async def test_a_peer_of_a_ca_that_nobody_knows(stage: Stage, version: int, *, let_in_before: bool) -> None:
     """A peer whose certificate comes from another CA is refused by us, with the reason; charon never had that CA.
 
-    One that it had is ``test_rotation``. Nobody else here has this name: where charon has let somebody of it in before,
-    it tries those keys, too, and its last word is another. Broken by: leaving ``no trusted`` out of ``_TELLING``.
+    One that it had is ``test_rotation``. Where charon has let somebody of this name in before it tries those keys, too,
+    and its last word is another. Broken by: leaving ``no trusted``, or ``signature validation failed``, out of
+    ``_TELLING``.
     """
-    name = f"sun-{version}.example"
+    name = f"sun-{version}-{let_in_before}.example"
     root, other = issue("root", is_ca=True), issue("other root", is_ca=True)
-    moon, sun = issue("moon", root), issue(f"sun {version}", other, names=[name])
+    moon, good, bad = issue("moon", root), issue(name, root, names=[name]), issue(name, other, names=[name])
     give(stage, moon, ca=root)
     settings = stage.settings(f"ike_version = {version}", auth=AUTH.replace("sun.example", name))
-    conf = peer(stage, sun, root)
-    conf["local"]["id"] = name
-    async with stage.theirs({**conf, "version": str(version)}, shared=None) as session:
-        session.load_key({"type": "any", "data": sun.key_der})
+
+    def as_peer(sun: Holder) -> Conf:
+        conf = peer(stage, sun, root)
+        return {**conf, "version": str(version), "local": {**conf["local"], "id": name}}
+
+    async with stage.theirs(as_peer(bad), shared=None) as session:
+        for key in (good, bad):
+            session.load_key({"type": "any", "data": key.key_der})
         async with stage.ours(settings) as (agent, connection):
+            if let_in_before:
+                session.load_conn({NAME: as_peer(good)})
+                await stage.bring_up(agent, connection, session)
+                session.load_conn({NAME: as_peer(bad)})
+                await agent.charon.terminate(NAME)
+                await agent.until(lambda: not agent.here().sas, "gone")
             await agent.charon.initiate(connection, connection.children[0])
             await agent.until(lambda: agent.here().failure, "refused")
             assert (agent.here().failure or Failure(Reason.UP, "", 0)).reason is Reason.AUTH_FAILED
