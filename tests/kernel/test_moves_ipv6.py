@@ -169,8 +169,9 @@ def test_all_move(pair: Pair) -> None:
     """All are up at the peer and carry traffic by IPv6, after a failover by the other gateway, and back again.
 
     Who may be anywhere calls from two addresses, before and after, and nobody calls it. The XFRM interface has its IPv6
-    address again, which the kernel forgets when the device goes down. Broken by: ``ANYWHERE`` without "::" (nobody is
-    let in); ``_gre`` that answers "gre" whatever the ends are; ``_one`` that adds addresses to a new device only.
+    address again, which the kernel forgets when the device goes down. Broken by: ``ANYWHERE`` with IPv4's network for
+    "::" (nobody is let in); ``_gre`` that answers "gre" whatever the ends are; ``_one`` that adds addresses to a new
+    device only (the gateway that is back has none).
     """
     with examples_on(pair, *OVER_IPV6):
         first = prove(pair, pair.a, placed(31), frozenset())

@@ -69,8 +69,8 @@ def test_a_responder_waits(pair: Pair, master: Gateway) -> None:
     """Nothing comes up until the peer calls, on either gateway; the one that is the master answers, and stays waiting.
 
     It calls from either of its endpoints, and the one that can be anywhere from any address. Broken by: ``wanted_up``
-    that asks for a responder's children (the pair calls); ``remote_addrs`` that sends the settings' word for anywhere
-    as it is (nobody is let in).
+    that asks for a responder's children (the pair calls); ``ANYWHERE`` with the other IP family's network (nobody is
+    let in).
     """
     at = PLACES[pair.gateways.index(master)]
     waiting = [each.name for each in ANSWERED]
