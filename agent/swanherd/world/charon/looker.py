@@ -32,7 +32,7 @@ CHECK_UP_S: Final = 1.0
 thousand handshakes one takes half a second, and a listing for each would make all of them slower."""
 CHECK_GONE_S: Final = 1.0
 """After an SA was ended by us, unless it is known by then to be gone."""
-CHECK_ALL_GONE_S: Final = 5.0
+CHECK_ALL_GONE_S: Final = 3.0
 """The same after all of a name was ended. Its release has its own read-back, behind all of those that go with it: a
 listing for each of a thousand meanwhile took charon as long as all the rest of them (profiled)."""
 MANY: Final = 20
