@@ -82,3 +82,37 @@ async def test_events_that_nobody_awaits_come_in_pieces(tmp_path: Path, monkeypa
         awaited = await sent_one_by_one(listener)
         assert quiet < PEERS / 4
         assert awaited > PEERS / 2
+
+
+async def test_a_try_after_a_failed_one_is_awaited_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed before is over when the next one begins: its end is heard before a listing shows it gone.
+
+    Else it would seem to have had no answer, and be tried again too soon. Broken by: ``_hear_line`` taking any failure
+    for the end of what is awaited; ``initiating`` without ``wake``.
+    """
+    rests: list[ViciConnection] = []
+    rest = ViciConnection.rest
+
+    def counted(connection: ViciConnection, seconds: float) -> None:
+        rests.append(connection)
+        rest(connection, seconds)
+
+    monkeypatch.setattr(ViciConnection, "rest", counted)
+    begins = {"group": "IKE", "ikesa-name": ALPHA.name, "ikesa-uniqueid": "1", "msg": "initiating IKE_SA ..."}
+    fails = {**begins, "msg": "received AUTHENTICATION_FAILED notify error"}
+    async with fake(tmp_path, empty_charon) as (server, path), running(path) as here:
+        await here.until_state("known")
+        (listener,) = server.listeners()
+        await here.charon.initiate(ALPHA, ALPHA.children[0])
+        listener.event("log", begins)
+        listener.event("log", fails)
+        await here.until(lambda: here.here(ALPHA.name).failure, "the first one failed")
+        await eventually(lambda: rests and not rests[-1].reading, "nothing is awaited")
+        await here.charon.initiate(ALPHA, ALPHA.children[0])
+        assert rests[-1].reading
+        before = len(rests)
+        server.asked.clear()
+        listener.event("log", begins)
+        listener.event("ike-rekey", {"up": "yes", "other": {"uniqueid": "1"}})  # something that is looked at
+        await eventually(lambda: ("list-sas", {"ike": b"other"}) in server.asked, "both are heard")
+        assert len(rests) == before

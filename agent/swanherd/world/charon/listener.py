@@ -5,6 +5,7 @@ and waits for those that are in use: with a thousand handshakes, four listings e
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -19,6 +20,7 @@ from swanherd.world.charon.mirror import Mirror
 from swanherd.world.charon.questions import Questions
 from swanherd.world.charon.reader import DECODE_BATCH
 from swanherd.world.charon.reasons import UNNAMED, Line, Path, Told, is_sent, worth_reading
+from swanherd.world.charon.transport import ViciConnection
 
 EVENTS: Final = ("ike-updown", "ike-rekey", "ike-update", "child-updown", "child-rekey", "log")
 OWN_BEGIN_S: Final = 1.0
@@ -48,8 +50,8 @@ class Listener:
         self._awaited: dict[str, float] = {}
         """The same of those whose end nothing has told yet, in the order of their beginnings."""
         self._questions = Questions(mirror=mirror, asked=self._open_questions, on_change=on_change)
-        self.rest: Callable[[float], None] = _no_rest
-        """Has charon's events wait for so many seconds, to come in one piece."""
+        self.connection: ViciConnection | None = None
+        """By which events come."""
         self._events: deque[tuple[bytes, bytes]] = deque()
         self._heard = asyncio.Event()
 
@@ -78,6 +80,9 @@ class Listener:
         self._awaited.pop(name, None)
         self._awaited[name] = self._now()
         self._told.beginning(name)
+        if self.connection is not None:
+            # Its end must be heard before a listing shows that it is gone: else it would seem to have no reason.
+            self.connection.wake()
 
     def terminating(self, name: str, *, all_of_it: bool) -> None:
         """SAs of *name* are being ended by us: some, or *all_of_it*; whoever does so reads what is left."""
@@ -122,8 +127,8 @@ class Listener:
             if self._events:
                 self._heard.set()
                 await asyncio.sleep(0)
-            elif not self._awaits():
-                self.rest(REST_S)
+            elif self.connection is not None and not self._awaits():
+                self.connection.rest(REST_S)
 
     def _awaits(self) -> bool:
         """Whether a handshake that we began is under way: somebody waits for its end, or for its slot."""
@@ -173,8 +178,8 @@ class Listener:
         changed: set[str] = set()
         for name in self._told.hear(line, self._now()):
             failure = self._told.failures.get(name)
-            if failure is not None:
-                self._awaited.pop(name, None)
+            if failure is not None and failure.at >= self._awaited.get(name, math.inf):  # not the one of before
+                del self._awaited[name]
             if self._mirror.put_failure(name, failure):
                 changed.add(name)
             if failure is not None:
@@ -210,7 +215,3 @@ def _line(body: bytes) -> Line:
     return Line(
         text(message, "group"), text(message, "ikesa-name"), text(message, "msg"), text(message, "ikesa-uniqueid")
     )
-
-
-def _no_rest(_seconds: float) -> None:
-    """Nobody to tell it to."""

@@ -67,6 +67,7 @@ class ViciConnection(asyncio.Protocol):
         self._buffer = bytearray()
         self._exchange: _Exchange | None = None
         self._streams: set[str] = set()
+        self._resting: asyncio.TimerHandle | None = None
 
     @classmethod
     async def open(cls, path: str) -> "ViciConnection":
@@ -106,12 +107,22 @@ class ViciConnection(asyncio.Protocol):
 
     def rest(self, seconds: float) -> None:
         """Read nothing for *seconds*: what comes meanwhile waits, the end of the connection too."""
-        if self._transport is not None and self._transport.is_reading():
+        if self._transport is not None and self.reading:
             self._transport.pause_reading()
-            asyncio.get_running_loop().call_later(seconds, self._resume)
+            self._resting = asyncio.get_running_loop().call_later(seconds, self.wake)
 
-    def _resume(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
+    @property
+    def reading(self) -> bool:
+        """Whether what comes is read now."""
+        return self._transport is not None and self._transport.is_reading()
+
+    def wake(self) -> None:
+        """Read what there is, from now on: the rest is over."""
+        if self._resting is None or self._transport is None:
+            return
+        self._resting.cancel()
+        self._resting = None
+        if not self._transport.is_closing():
             self._transport.resume_reading()
 
     def close(self) -> None:

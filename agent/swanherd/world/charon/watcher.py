@@ -76,7 +76,7 @@ class Watcher:
     async def _session(self, connection: ViciConnection) -> None:
         """One connection's time: subscribe first, then read, then keep reading."""
         self._meet(connection.identity)
-        connection.on_event, self._listener.rest = self._listener.take, connection.rest
+        connection.on_event, self._listener.connection = self._listener.take, connection
         await self._answered(connection.subscribe(EVENTS))
         await self._on_connect()
         looker = self._looker
