@@ -28,8 +28,6 @@ QUESTIONS: Final = 16
 UNNAMED: Final = "(unnamed)"
 """How charon names an IKE_SA of which it does not know yet whose it is."""
 
-_GARBLED: Final = r"ignore malformed INFORMATIONAL request"
-"""In IKEv1 a peer with another secret says so in a message that only its own secret can read."""
 _TELLING: Final = tuple(
     (re.compile(pattern), reason)
     for pattern, reason in (
@@ -45,7 +43,6 @@ _TELLING: Final = tuple(
         (r"signature validation failed, looking for another key", Reason.AUTH_FAILED),
         # of IKEv1: in IKEv2 a peer is asked for its identity, and says no if it is another
         (r"IDir '.*' does not match to ", Reason.AUTH_FAILED),
-        (_GARBLED, Reason.AUTH_FAILED),
         # it refused what was asked for, without having said who it is
         (r"IDr payload missing", Reason.AUTH_FAILED),
         (r"received (NO_PROPOSAL_CHOSEN|INVALID_KE_PAYLOAD) (error )?notify", Reason.NO_PROPOSAL),
@@ -136,8 +133,6 @@ class Told:
     """When what was handed to the socket in the last ``BLAME_S``; read where somebody is to be blamed."""
     _heard_from: dict[str, float] = field(default_factory=dict)
     """When a name had a packet last."""
-    _garbled: set[str] = field(default_factory=set)
-    """Names of whose latest handshake an answer came that could not be read."""
     _behind_nat: set[str] = field(default_factory=set)
     """Names whose latest handshake has found a NAT on its way."""
     _strangers: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -174,7 +169,6 @@ class Told:
     def up(self, name: str) -> None:
         """A child of *name* came up: what failed before is over."""
         self.failures.pop(name, None)
-        self._garbled.discard(name)
 
     def forget(self) -> None:
         """Another charon."""
@@ -184,7 +178,6 @@ class Told:
         self._ending.clear()
         self._sent.clear()
         self._heard_from.clear()
-        self._garbled.clear()
         self._behind_nat.clear()
         self._strangers.clear()
 
@@ -204,7 +197,6 @@ class Told:
         begins = bool(_BEGIN.match(text))
         if begins:
             self._behind_nat.discard(name)
-            self._garbled.discard(name)
         elif _NAT.match(text):
             self._behind_nat.add(name)
         elif _QUESTION.match(text):
@@ -245,15 +237,8 @@ class Told:
 
     def _fail(self, name: str, failure: Failure) -> bool:
         before = self.failures.get(name)
-        if re.match(_GARBLED, failure.detail):
-            self._garbled.add(name)
-        if (
-            failure.reason is Reason.NO_ANSWER
-            and before is not None
-            and (before.reason is Reason.LOCAL_ERROR or name in self._garbled)
-        ):
-            # Of course nobody answered what was never sent, or in words that we can read; the time is new, so that the
-            # attempt is seen to have ended.
+        if failure.reason is Reason.NO_ANSWER and before is not None and before.reason is Reason.LOCAL_ERROR:
+            # Of course nobody answered what was never sent; the time is new, so that the attempt is seen to have ended.
             failure = Failure(before.reason, before.detail, failure.at, nat=failure.nat)
         self.failures[name] = failure
         return True
