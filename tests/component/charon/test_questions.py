@@ -28,6 +28,14 @@ def _answers(number: int) -> bytes:
     return _line(number, "received packet: from 10.0.0.2[500] to 10.0.0.1[500] (76 bytes)")
 
 
+async def _one_by_one(listener: Caller) -> None:
+    """Questions and answers of all peers, a few milliseconds apart at most."""
+    for number in range(PEERS):
+        listener.raw(_asks(number) + _answers(number))
+        for _ in range(5):
+            await asyncio.sleep(0)  # the other end of the socket has its turn, and the agent
+
+
 async def test_what_is_answered_is_not_told(tmp_path: Path) -> None:
     """Of peers that answer nobody hears; one that does not is told with the time of the question, and when it does.
 
@@ -64,10 +72,7 @@ async def test_events_that_nobody_awaits_come_in_pieces(tmp_path: Path, monkeypa
 
     async def sent_one_by_one(listener: Caller) -> int:
         before = reads[0]
-        for number in range(PEERS):
-            listener.raw(_asks(number) + _answers(number))
-            for _ in range(5):
-                await asyncio.sleep(0)  # the other end of the socket has its turn, and the agent
+        await _one_by_one(listener)
         listener.raw(_line(PEERS, "sending DPD request", "IKE"))
         return reads[0] - before
 
@@ -107,6 +112,7 @@ async def test_a_try_after_a_failed_one_is_awaited_too(tmp_path: Path, monkeypat
         listener.event("log", begins)
         listener.event("log", fails)
         await here.until(lambda: here.here(ALPHA.name).failure, "the first one failed")
+        await _one_by_one(listener)
         await eventually(lambda: rests and not rests[-1].reading, "nothing is awaited")
         await here.charon.initiate(ALPHA, ALPHA.children[0])
         assert rests[-1].reading

@@ -28,8 +28,10 @@ OWN_BEGIN_S: Final = 1.0
 AWAITED_S: Final = 5.0
 """A handshake whose end nothing has told for so long has no slot any more."""
 REST_S: Final = 0.05
-"""Events of which none is awaited are taken in as often. A thousand peers that are asked every ten seconds bring five
-hundred lines a second, and each wake-up costs more than the lines that it brings."""
+"""Events of which none is awaited are taken in as often, where they do not end. A thousand peers that are asked every
+ten seconds bring five hundred lines a second, and each wake-up costs more than the lines that it brings."""
+AT_ONCE: Final = 20
+"""So many times in a row they are taken in as they come: a peer that closes something is answered at once."""
 OWN_LOAD_S: Final = 1.0
 """Between our load and its line in the log, at most, in charon's worst hour; and how long its check can wait."""
 
@@ -52,6 +54,8 @@ class Listener:
         self._questions = Questions(mirror=mirror, asked=self._open_questions, on_change=on_change)
         self.connection: ViciConnection | None = None
         """By which events come."""
+        self._left, self._left_at = float(AT_ONCE), 0.0
+        """How many times more events may be taken in as they come, and when that was true."""
         self._events: deque[tuple[bytes, bytes]] = deque()
         self._heard = asyncio.Event()
 
@@ -127,8 +131,15 @@ class Listener:
             if self._events:
                 self._heard.set()
                 await asyncio.sleep(0)
-            elif self.connection is not None and not self._awaits():
+            elif self._many() and self.connection is not None and not self._awaits():
                 self.connection.rest(REST_S)
+
+    def _many(self) -> bool:
+        """Whether events have come more often than once in ``REST_S`` for a while; to be asked once each time."""
+        now = self._now()
+        self._left = min(AT_ONCE, self._left + (now - self._left_at) / REST_S) - 1
+        self._left_at = now
+        return self._left < 0
 
     def _awaits(self) -> bool:
         """Whether a handshake that we began is under way: somebody waits for its end, or for its slot."""
