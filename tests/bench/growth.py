@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.bench.page import write_page
-from tests.bench.process import cpu_s, rss_mb
+from tests.bench.process import cpu_s, is_calm, rss_mb
 from tests.bench.scraped import Latencies, lateness, read_latencies
 from tests.bench.store import RESULTS, measured_on, rounded
 from tests.lab.agent_conf import AgentConf, connection_table, secret_path
@@ -34,9 +34,8 @@ FILE: Final = RESULTS / "growth" / "growth.json"
 WATCH_S: Final = 300.0
 LOOK_S: Final = 0.02
 IDLE_S: Final = 20.0
-CALM_S: Final = 3.0
 CALM_PERCENT: Final = 1.0
-"""Of a core, over ``CALM_S``: an agent that uses no more has done what it put off until its takeovers were over."""
+"""Of a core: an agent that uses no more has done what it put off until its takeovers were over."""
 TAKEOVERS: Final = 500
 FEW: Final = 10
 """Connections that are taken over so often."""
@@ -81,9 +80,7 @@ class Measured:
         return {"cpu_percent": used / IDLE_S * 100, **({"late_mean_ms": late.mean_ms} if late else {})}
 
     def _calm(self) -> bool:
-        cpu = self.cpu_s()
-        time.sleep(CALM_S)
-        return (self.cpu_s() - cpu) / CALM_S * 100 < CALM_PERCENT
+        return is_calm(self._agent.pid, percent=CALM_PERCENT)
 
     def during(self, act: Callable[[], object], done: Callable[[], bool], what: str) -> dict[str, float]:
         """What it takes from *act* until *done*."""

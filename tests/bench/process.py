@@ -1,6 +1,10 @@
 """What a process uses of the machine, as the kernel says."""
 
+import time
 from pathlib import Path
+from typing import Final
+
+CALM_S: Final = 3.0
 
 
 def cpu_s(pid: int) -> float:
@@ -22,3 +26,10 @@ def wakeups(pid: int) -> int:
         lines = (task / "status").read_text().splitlines()
         found += next(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
     return found
+
+
+def is_calm(pid: int, *, percent: float) -> bool:
+    """Whether it uses less than *percent* of a core over ``CALM_S``: then it has nothing put off."""
+    cpu, began = cpu_s(pid), time.monotonic()
+    time.sleep(CALM_S)
+    return (cpu_s(pid) - cpu) / (time.monotonic() - began) * 100 < percent

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from tests.bench.contestants import SWANHERD, built
 from tests.bench.page import write_page
-from tests.bench.process import cpu_s, rss_mb, wakeups
+from tests.bench.process import cpu_s, is_calm, rss_mb, wakeups
 from tests.bench.site import Site
 from tests.bench.store import RESULTS, measured_on, rounded
 from tests.lab.asking import vici_session
@@ -33,9 +33,8 @@ FILE: Final = RESULTS / "rest" / "rest.json"
 CASES: Final = ((1, 0), (1000, 0), (1000, 30), (1000, 10))
 """Connections, and after how many seconds of silence a peer is asked whether it lives (0: never; 30 is the default)."""
 REST_S: Final = 30.0
-CALM_S: Final = 3.0
 CALM_PERCENT: Final = 4.0
-"""Of a core, over ``CALM_S``: an agent that uses no more has nothing put off."""
+"""Of a core: more than what a thousand peers cost that are asked every ten seconds."""
 SETTLE_S: Final = 120.0
 ADVERT_S: Final = 1.0
 """keepalived's default."""
@@ -95,13 +94,7 @@ def _sas(pair: Pair) -> int:
 
 
 def _calm(pid: int) -> bool:
-    return _percent(pid, CALM_S) < CALM_PERCENT
-
-
-def _percent(pid: int, for_s: float) -> float:
-    cpu, began = cpu_s(pid), time.monotonic()
-    time.sleep(for_s)
-    return (cpu_s(pid) - cpu) / (time.monotonic() - began) * 100
+    return is_calm(pid, percent=CALM_PERCENT)
 
 
 @contextmanager
