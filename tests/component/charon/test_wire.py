@@ -12,6 +12,7 @@ from swanherd.core.intent import Child, Connection
 from swanherd.world.charon import Charon, CharonGone, CharonRefused, CharonSilent
 from swanherd.world.charon.codec import Outgoing, TooLongError, UnreadableError, decode, encode
 from swanherd.world.charon.lanes import CharonStats, Lane, Ledger
+from swanherd.world.charon.pulse import Pulse
 from swanherd.world.charon.reader import CROWD
 from swanherd.world.charon.transport import MAX_PACKET_BYTES, ViciConnection
 from tests.component.charon.agents import eventually, running
@@ -34,6 +35,7 @@ def _lane(path: str, *, deadline_s: float = 0.2, late: list[str] | None = None) 
         deadline_s=deadline_s,
         ledger=Ledger(),
         stats=CharonStats(),
+        pulse=Pulse(),
         on_late=(late if late is not None else []).append,
     )
 
@@ -247,6 +249,27 @@ async def test_read_back_comes_after_older_commands(tmp_path: Path) -> None:
         loaded.append("office")
         held[0].reply()
         assert (await reading).config is not None
+
+
+async def test_a_listing_that_hangs_holds_no_read_back_up(tmp_path: Path) -> None:
+    """A fence's read-back waits for older commands about its name, but not for a listing, which changes nothing.
+
+    Broken by: ``Lanes.reads`` with the ledger of the commands.
+    """
+    hanging: list[Caller] = []
+
+    async def charon(caller: Caller, command: str, message: dict[str, Any]) -> None:
+        if command == "list-sas" and message and not hanging:
+            hanging.append(caller)
+        else:
+            await empty_charon(caller, command, message)
+
+    async with fake(tmp_path, charon) as (server, path), running(path) as here:
+        (listener,) = server.listeners()
+        listener.event("ike-rekey", {"up": "yes", "office": {"state": "ESTABLISHED"}})
+        await eventually(lambda: hanging, "a listing that hangs")
+        assert not (await here.charon.read("office")).sas
+        assert not hanging[0].ended
 
 
 async def test_nothing_is_left_behind(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Final
 
 from swanherd.world.charon.codec import Outgoing, Section, decode, encode, text
 from swanherd.world.charon.errors import CharonRefused, CharonSilent
+from swanherd.world.charon.pulse import Pulse
 from swanherd.world.charon.transport import Reply, ViciConnection
 from swanherd.world.charon.turns import Turns
 
@@ -42,8 +43,6 @@ class CharonStats:
     reconnects: int = 0
     unsettled: int = 0
     """Commands that have no answer yet although nobody waits for it."""
-    answered_at: float = float("-inf")
-    """When charon answered last, whatever it was asked (the loop's clock)."""
 
 
 class Ledger:
@@ -88,6 +87,7 @@ class Lane:
         deadline_s: float,
         ledger: Ledger,
         stats: CharonStats,
+        pulse: Pulse,
         on_late: Callable[[str], None],
     ) -> None:
         """*on_late* is called with the name that a command was about if its answer comes after its caller has left."""
@@ -95,6 +95,7 @@ class Lane:
         self._deadline_s = deadline_s
         self._ledger = ledger
         self._stats = stats
+        self._pulse = pulse
         self._on_late = on_late
         self._limit = limit
         self._busy = 0
@@ -183,6 +184,7 @@ class Lane:
         self._busy += 1
         self._idle.clear()
         self._stats.calls += 1
+        self._pulse.asked()
         answer.add_done_callback(partial(self._answered, connection, name))
         if name:
             self._ledger.sent(name, answer)
@@ -208,8 +210,7 @@ class Lane:
             self._idle.set()
         self._turns.give_back(answered=True)
         failed = answer.cancelled() or answer.exception() is not None
-        if not failed:
-            self._stats.answered_at = asyncio.get_running_loop().time()
+        self._pulse.ended(answered=not failed)
         if answer in self._left:
             self._left.discard(answer)
             self._stats.unsettled -= 1
@@ -226,6 +227,7 @@ class Lanes:
     def __init__(self, path: str, *, on_late: Callable[[str], None]) -> None:
         """*on_late* is called with the name that a command was about if its answer comes after its caller has left."""
         self.stats = CharonStats()
+        self.pulse = Pulse()
         commands = Ledger()
         self.takeovers = self._lane(path, TAKEOVER_LIMIT, CALL_DEADLINE_S, commands, on_late)
         self.releases = self._lane(path, RELEASE_LIMIT, RELEASE_DEADLINE_S, commands, on_late)
@@ -244,4 +246,12 @@ class Lanes:
             lane.close()
 
     def _lane(self, path: str, limit: int, deadline_s: float, ledger: Ledger, on_late: Callable[[str], None]) -> Lane:
-        return Lane(path, limit=limit, deadline_s=deadline_s, ledger=ledger, stats=self.stats, on_late=on_late)
+        return Lane(
+            path,
+            limit=limit,
+            deadline_s=deadline_s,
+            ledger=ledger,
+            stats=self.stats,
+            pulse=self.pulse,
+            on_late=on_late,
+        )
