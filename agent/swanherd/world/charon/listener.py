@@ -27,7 +27,7 @@ OWN_BEGIN_S: Final = 1.0
 """Between our command to begin a handshake and its line in the log, at most."""
 AWAITED_S: Final = 5.0
 """A handshake whose end nothing has told for so long has no slot any more."""
-REST_S: Final = 0.05
+REST_S: Final = 0.1
 """Events of which none is awaited are taken in as often, where they do not end. A thousand peers that are asked every
 ten seconds bring five hundred lines a second, and each wake-up costs more than the lines that it brings."""
 AT_ONCE: Final = 20
@@ -114,7 +114,9 @@ class Listener:
     # --- what charon tells --------------------------------------------------------------------------------------
 
     def take(self, event: bytes, body: bytes) -> None:
-        """Queue an event for :meth:`pump`."""
+        """Queue an event for :meth:`pump`, unless a glance shows that it tells nothing, as most lines of a log."""
+        if event == b"log" and not worth_reading(body):
+            return
         self._events.append((event, body))
         self._heard.set()
 
@@ -154,7 +156,7 @@ class Listener:
     def _hear(self, event: bytes, body: bytes) -> set[str]:
         """Take one event in; the names whose failure changed."""
         if event == b"log":
-            return self._hear_line(body) if worth_reading(body) else set()
+            return self._hear_line(body)
         message = decode(body)
         up = text(message, "up") == "yes"
         changed: set[str] = set()

@@ -6,9 +6,7 @@ that nothing is to be done: a tenth of a core (measured).
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from swanherd.world.charon.mirror import Mirror
@@ -17,13 +15,6 @@ OPEN_S: Final = 0.5
 """So long a question is open when it is told. The shortest timeout that can be set is a second."""
 LOOK_S: Final = 0.1
 """Between two looks at what is open."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    name: str
-    unique_id: int
-    since: float
 
 
 class Questions:
@@ -39,13 +30,13 @@ class Questions:
         self._mirror = mirror
         self._asked = asked
         self._on_change = on_change
-        self._young: deque[_Question] = deque()
-        """In the order in which they were asked."""
+        self._untold: dict[str, float] = {}
+        """Connections with questions that are open and not told: since when the oldest of these is."""
         self._timer: asyncio.TimerHandle | None = None
 
     def forget(self) -> None:
         """Another charon, or none: it has asked nothing yet."""
-        self._young.clear()
+        self._untold.clear()
 
     def heard(self, name: str) -> bool:
         """A line about *name* was heard; whether it answers what was told to be open.
@@ -53,38 +44,33 @@ class Questions:
         A new question is told by *on_change*, if it is still open after ``OPEN_S``.
         """
         asked, told = self._asked(name), self._mirror.view(name).asked
-        for unique_id, since in asked.items():
-            if unique_id not in told and not self._waits(name, unique_id, since):
-                self._young.append(_Question(name, unique_id, since))
-                self._look_later(since + OPEN_S)
+        self._note(name, [since for unique_id, since in asked.items() if unique_id not in told])
+        if self._untold and self._timer is None:
+            self._look_later()
         left = {unique_id: since for unique_id, since in told.items() if asked.get(unique_id) == since}
         return self._mirror.put_asked(name, left)
 
-    def _waits(self, name: str, unique_id: int, since: float) -> bool:
-        """Whether it is among the young ones: the latest lines are about the latest questions."""
-        for young in reversed(self._young):
-            if young.since < since:
-                return False
-            if (young.name, young.unique_id) == (name, unique_id):
-                return True
-        return False
+    def _note(self, name: str, untold: list[float]) -> None:
+        if untold:
+            self._untold[name] = min(untold)
+        else:
+            self._untold.pop(name, None)
 
-    def _look_later(self, at: float) -> None:
-        if self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(max(at, loop.time() + LOOK_S), self._look)
+    def _look_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_at(max(min(self._untold.values()) + OPEN_S, loop.time() + LOOK_S), self._look)
 
     def _look(self) -> None:
         self._timer = None
-        now = asyncio.get_running_loop().time()
+        old = asyncio.get_running_loop().time() - OPEN_S
         changed: set[str] = set()
-        while self._young and self._young[0].since + OPEN_S <= now:
-            old = self._young.popleft()
-            if self._asked(old.name).get(old.unique_id) == old.since:
-                told = {**self._mirror.view(old.name).asked, old.unique_id: old.since}
-                if self._mirror.put_asked(old.name, told):
-                    changed.add(old.name)
-        if self._young:
-            self._look_later(self._young[0].since + OPEN_S)
+        for name in [name for name, since in self._untold.items() if since <= old]:
+            asked, told = self._asked(name), self._mirror.view(name).asked
+            open_long = {unique_id: since for unique_id, since in asked.items() if since <= old}
+            self._note(name, [since for unique_id, since in asked.items() if unique_id not in {*told, *open_long}])
+            if self._mirror.put_asked(name, {**told, **open_long}):
+                changed.add(name)
+        if self._untold:
+            self._look_later()
         if changed:
             self._on_change(frozenset(changed))
