@@ -4,6 +4,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 from swanherd.core.facts import CharonConnection, IkeSa, LoadedConfig
+from swanherd.world.charon.codec import Section
 from swanherd.world.charon.mirror import SAME_START_S, Mirror
 
 CONFIG = LoadedConfig("a", "shape.sent", IPv4Address("10.9.0.1"))
@@ -62,3 +63,32 @@ def test_unknown_loads_end_what_we_know_of_ours() -> None:
     mirror.sent["a"] = CONFIG.digest
     mirror.put_config("a", replace(CONFIG, digest="other.?"))
     assert mirror.sent == {}
+
+
+def test_what_is_listed_again_is_not_read_again() -> None:
+    """Only another item is read, and the same one again where what is known of the name has changed since.
+
+    Broken by: ``put_config`` that keeps the print of what was listed before; ``put_listed`` that keeps none.
+    """
+    read: list[bytes] = []
+
+    def section_of(name: str, item: bytes) -> Section:
+        read.append(item)
+        return {"local_addrs": [item.decode()], "remote_addrs": [name], "version": "IKEv2", "children": {}}
+
+    mirror = Mirror()
+    one, two = b"10.9.0.1", b"10.9.0.2"
+    assert mirror.put_listed("a", one, section_of)
+    assert not mirror.put_listed("a", one, section_of)
+    assert mirror.put_listed("b", one, section_of)
+    assert mirror.put_listed("a", two, section_of)
+    assert read == [one, one, two]
+    found = mirror.view("a").config
+    mirror.put_config("a", CONFIG)
+    assert mirror.put_listed("a", two, section_of)
+    assert mirror.view("a").config == found
+    mirror.put_config("a", None)
+    assert mirror.put_listed("a", two, section_of)
+    mirror.forget()
+    assert mirror.put_listed("a", two, section_of)
+    assert read == [one, one, two, two, two, two]

@@ -41,6 +41,13 @@ def decode(body: bytes) -> Section:
         raise UnreadableError(f"{type(error).__name__} in {len(body)} bytes") from None
 
 
+def first_name(body: bytes) -> str:
+    """The name of the section with which the message in *body* begins, without reading the rest of it."""
+    if not body or body[0] != Message.SECTION_START:
+        raise UnreadableError(f"no section at the beginning of {len(body)} bytes")
+    return body[2 : 2 + body[1]].decode(errors="replace")
+
+
 def text(section: Section, key: str) -> str:
     """The text at *key*, "" if there is none."""
     value = section.get(key)

@@ -14,7 +14,7 @@ from swanherd.world.charon.errors import CharonSilent
 from swanherd.world.charon.lanes import Lane
 from swanherd.world.charon.messages import connection_of, is_ours
 from swanherd.world.charon.mirror import Mirror
-from swanherd.world.charon.reader import CROWD, DECODE_BATCH, EVERYTHING, Reader
+from swanherd.world.charon.reader import CROWD, DECODE_BATCH, EVERYTHING, Reader, section_of
 
 ASK_S: Final = 1.0
 """Loaded names, secrets, keys and traps: somebody's ``swanctl --load-all`` changes them without an event. One question
@@ -231,10 +231,10 @@ class Looker:
     async def _read_all(self) -> None:
         since = self._mirror.now
         changed: set[str] = set()
-        for position, (name, section) in enumerate((await self._reader.configs()).items(), start=1):
+        for position, (name, item) in enumerate((await self._reader.configs()).items(), start=1):
             if position % DECODE_BATCH == 0:
                 await asyncio.sleep(0)
-            if self._mirror.fresh(name, since) and self._mirror.put_section(name, section):
+            if self._mirror.fresh(name, since) and self._mirror.put_listed(name, item, section_of):
                 changed.add(name)
         since = self._mirror.now
         sas = await self._reader.all_sas()

@@ -4,7 +4,8 @@ A read and a command can cross: what was read before a command was answered says
 that a command made is stamped, and a read is told when it began; names that changed since are not taken from it.
 """
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Final
@@ -31,6 +32,8 @@ class Mirror:
     _stamps: "count[int]" = field(default_factory=lambda: count(1))
     _now: int = 0
     _touched: dict[str, int] = field(default_factory=dict)
+    _prints: dict[str, bytes] = field(default_factory=dict)
+    """Of what was listed of a name when its configuration, as known now, was read from it."""
 
     def view(self, name: str) -> CharonConnection:
         """Everything that bears *name*."""
@@ -43,6 +46,7 @@ class Mirror:
         self.versions.clear()
         self.keys = frozenset()
         self._touched.clear()
+        self._prints.clear()
         self._now = next(self._stamps)
 
     # --- commands: what an answer proves ---
@@ -68,13 +72,28 @@ class Mirror:
         if config is None or config.digest.endswith(canonical.UNKNOWN_SENT):
             self.sent.pop(name, None)
         before = self.view(name)
-        return config != before.config and self._put(name, replace(before, config=config))
+        if config == before.config:
+            return False
+        self._prints.pop(name, None)
+        return self._put(name, replace(before, config=config))
 
     def put_section(self, name: str, section: Section | None) -> bool:
         """*section* is what charon lists as *name*; None if nothing."""
         # What we loaded last is looked up now, not when the read began: a load may have been answered meanwhile.
         known = self.sent.get(name)
         return self.put_config(name, canonical.shown(name, section, known) if section is not None else None)
+
+    def put_listed(self, name: str, item: bytes, section_of: Callable[[str, bytes], Section]) -> bool:
+        """*item* is listed for *name*; *section_of* makes a section of it, unless it is what was listed before.
+
+        To read them was a third of what it costs to read all of a charon anew (profiled).
+        """
+        listed = hashlib.blake2b(item, digest_size=16).digest()
+        if self._prints.get(name) == listed:
+            return False
+        changed = self.put_section(name, section_of(name, item))
+        self._prints[name] = listed
+        return changed
 
     def put_secret(self, name: str, *, loaded: bool) -> bool:
         """Whether our secret for *name* is loaded."""

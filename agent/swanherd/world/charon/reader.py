@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from swanherd.core.facts import IkeSa
-from swanherd.world.charon.codec import Outgoing, Section, decode, sections, texts
+from swanherd.world.charon.codec import Outgoing, Section, decode, first_name, inner, sections, texts
 from swanherd.world.charon.lanes import Lane
 from swanherd.world.charon.listing import ike_sas, trapped
 
@@ -94,10 +94,12 @@ class Reader:
             self._trapped = reply.items, trapped([item async for item in _decoded(reply.items)])
         return self._trapped[1]
 
-    async def configs(self) -> dict[str, Section]:
-        """All loaded connections, as charon shows them."""
-        items = await self._list("list-conns", {}, "list-conn", name=EVERYTHING, deadline_s=FULL_LIST_DEADLINE_S)
-        return {name: section for item in items for name, section in sections(item)}
+    async def configs(self) -> dict[str, bytes]:
+        """All loaded connections, as charon shows them: each to be read by :func:`section_of`."""
+        reply = await self._lane.call(
+            "list-conns", stream="list-conn", name=EVERYTHING, deadline_s=FULL_LIST_DEADLINE_S
+        )
+        return {first_name(item): item for item in reply.items}
 
     async def section(self, name: str) -> Section | None:
         """What is loaded as *name*, as charon shows it."""
@@ -148,6 +150,11 @@ class Reader:
     ) -> list[Section]:
         reply = await self._lane.call(command, message, stream=stream, name=name, deadline_s=deadline_s)
         return [item async for item in _decoded(reply.items)]
+
+
+def section_of(name: str, item: bytes) -> Section:
+    """What is loaded as *name*, in an item of :meth:`Reader.configs`."""
+    return inner(decode(item), name)
 
 
 async def _decoded(items: list[bytes]) -> AsyncIterator[Section]:
