@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from swanherd.core.facts import CharonConnection
-from tests.component.charon.agents import running
+from tests.component.charon.agents import eventually, running
 from tests.component.charon.fake import Caller, empty_charon, event_packet, fake
 from tests.unit.core.settings import ALPHA
 
@@ -176,6 +176,29 @@ async def test_a_thousand_ends_do_not_list_a_thousand_times(tmp_path: Path) -> N
         assert here.up("c0"), "one that is still there is seen to be"
         assert listed.count("") >= 1
         assert len(listed) < MANY // 10
+
+
+async def test_what_comes_up_while_all_is_read_stays(tmp_path: Path) -> None:
+    """A listing that was begun before a tunnel came up, and ends after it, does not take it away again.
+
+    Broken by: ``_read_all`` that does not ask whether what it was told of an SA is ``fresh``.
+    """
+    listing: list[Caller] = []
+
+    async def charon(caller: Caller, command: str, message: dict[str, Any]) -> None:
+        if command == "list-sas" and not message:
+            listing.append(caller)
+        else:
+            await empty_charon(caller, command, message)
+
+    async with fake(tmp_path, charon) as (server, path), running(path, wait=False) as here:
+        await eventually(lambda: listing, "all is being read")
+        (listener,) = server.listeners()
+        listener.raw(_coming_up(7))
+        await here.until(lambda: here.here("c7").sas, "it came up")
+        listing[0].reply({})
+        await here.until_state("known")
+        assert here.here("c7").sas
 
 
 async def _lag(longest_s: list[float]) -> None:
