@@ -12,7 +12,6 @@ from swanherd.core.intent import Child, Connection
 from swanherd.world.charon import Charon, CharonGone, CharonRefused, CharonSilent
 from swanherd.world.charon.codec import Outgoing, TooLongError, UnreadableError, decode, encode
 from swanherd.world.charon.lanes import CharonStats, Lane, Ledger
-from swanherd.world.charon.pulse import Pulse
 from swanherd.world.charon.reader import CROWD
 from swanherd.world.charon.transport import MAX_PACKET_BYTES, ViciConnection
 from tests.component.charon.agents import eventually, running
@@ -35,7 +34,6 @@ def _lane(path: str, *, deadline_s: float = 0.2, late: list[str] | None = None) 
         deadline_s=deadline_s,
         ledger=Ledger(),
         stats=CharonStats(),
-        pulse=Pulse(),
         on_late=(late if late is not None else []).append,
     )
 

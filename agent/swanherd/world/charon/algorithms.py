@@ -7,7 +7,6 @@ from typing import Final
 from swanherd.world.charon.codec import Section, decode, inner
 from swanherd.world.charon.errors import CharonError
 from swanherd.world.charon.lanes import CharonStats, Lane, Ledger
-from swanherd.world.charon.pulse import Pulse
 
 ASK_S: Final = 2.0
 """For one answer, where a person waits for it."""
@@ -86,15 +85,7 @@ def _called(word: str) -> Iterator[str]:
 
 async def ask(socket_path: str) -> frozenset[str] | None:
     """The algorithms of the charon at *socket_path*; None where nobody answers."""
-    lane = Lane(
-        socket_path,
-        limit=1,
-        deadline_s=ASK_S,
-        ledger=Ledger(),
-        stats=CharonStats(),
-        pulse=Pulse(),
-        on_late=lambda _: None,
-    )
+    lane = Lane(socket_path, limit=1, deadline_s=ASK_S, ledger=Ledger(), stats=CharonStats(), on_late=lambda _: None)
     try:
         return await read(lane)
     except (CharonError, OSError):

@@ -46,7 +46,6 @@ class Charon:
             looker=self._looker,
             listener=self._listener,
             stats=self.stats,
-            pulse=self._lanes.pulse,
             on_change=lambda: on_change(None),
             on_connect=self._ready,
         )

@@ -14,7 +14,6 @@ from typing import Final
 
 from swanherd.world.charon.codec import Outgoing, Section, decode, encode, text
 from swanherd.world.charon.errors import CharonRefused, CharonSilent
-from swanherd.world.charon.pulse import Pulse
 from swanherd.world.charon.transport import Reply, ViciConnection
 from swanherd.world.charon.turns import Turns
 
@@ -43,6 +42,8 @@ class CharonStats:
     reconnects: int = 0
     unsettled: int = 0
     """Commands that have no answer yet although nobody waits for it."""
+    answered_at: float = float("-inf")
+    """When charon answered last, whatever it was asked (the loop's clock)."""
 
 
 class Ledger:
@@ -87,7 +88,6 @@ class Lane:
         deadline_s: float,
         ledger: Ledger,
         stats: CharonStats,
-        pulse: Pulse,
         on_late: Callable[[str], None],
     ) -> None:
         """*on_late* is called with the name that a command was about if its answer comes after its caller has left."""
@@ -95,7 +95,6 @@ class Lane:
         self._deadline_s = deadline_s
         self._ledger = ledger
         self._stats = stats
-        self._pulse = pulse
         self._on_late = on_late
         self._limit = limit
         self._busy = 0
@@ -184,7 +183,6 @@ class Lane:
         self._busy += 1
         self._idle.clear()
         self._stats.calls += 1
-        self._pulse.asked()
         answer.add_done_callback(partial(self._answered, connection, name))
         if name:
             self._ledger.sent(name, answer)
@@ -210,7 +208,8 @@ class Lane:
             self._idle.set()
         self._turns.give_back(answered=True)
         failed = answer.cancelled() or answer.exception() is not None
-        self._pulse.ended(answered=not failed)
+        if not failed:
+            self._stats.answered_at = asyncio.get_running_loop().time()
         if answer in self._left:
             self._left.discard(answer)
             self._stats.unsettled -= 1
@@ -227,7 +226,6 @@ class Lanes:
     def __init__(self, path: str, *, on_late: Callable[[str], None]) -> None:
         """*on_late* is called with the name that a command was about if its answer comes after its caller has left."""
         self.stats = CharonStats()
-        self.pulse = Pulse()
         commands = Ledger()
         self.takeovers = self._lane(path, TAKEOVER_LIMIT, CALL_DEADLINE_S, commands, on_late)
         self.releases = self._lane(path, RELEASE_LIMIT, RELEASE_DEADLINE_S, commands, on_late)
@@ -246,12 +244,4 @@ class Lanes:
             lane.close()
 
     def _lane(self, path: str, limit: int, deadline_s: float, ledger: Ledger, on_late: Callable[[str], None]) -> Lane:
-        return Lane(
-            path,
-            limit=limit,
-            deadline_s=deadline_s,
-            ledger=ledger,
-            stats=self.stats,
-            pulse=self.pulse,
-            on_late=on_late,
-        )
+        return Lane(path, limit=limit, deadline_s=deadline_s, ledger=ledger, stats=self.stats, on_late=on_late)

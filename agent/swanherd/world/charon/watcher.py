@@ -6,16 +6,20 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from swanherd.core.facts import CharonIdentity, Known, Unknown
+from swanherd.core.rhythm import until_tick_s
 from swanherd.world.charon.errors import CharonError, CharonGone
 from swanherd.world.charon.lanes import CharonStats
 from swanherd.world.charon.listener import EVENTS, Listener
-from swanherd.world.charon.looker import Looker
+from swanherd.world.charon.looker import ASK_S, Looker
 from swanherd.world.charon.mirror import Mirror
-from swanherd.world.charon.pulse import Pulse
 from swanherd.world.charon.transport import Reply, ViciConnection
 
 RECONNECT_S: Final = 0.05
 """Between two tries to connect. A refused connect costs 20 us; what is waited here is outage."""
+LOOK_AFTER_S: Final = ASK_S / 2
+"""So long after each of the looker's questions is seen whether charon has answered anything lately."""
+QUIET_S: Final = 0.75
+"""So long after its last answer charon is asked whether it lives."""
 PROBE_DEADLINE_S: Final = 0.5
 """charon answers ``version`` in 0.3 ms, and in 0.1 s with a thousand handshakes under way. When it is called frozen it
 has left two questions without an answer, one of them for a second; two seconds after its last answer at the latest."""
@@ -32,7 +36,6 @@ class Watcher:
         looker: Looker,
         listener: Listener,
         stats: CharonStats,
-        pulse: Pulse,
         on_change: Callable[[], None],
         on_connect: Callable[[], Awaitable[None]],
     ) -> None:
@@ -41,7 +44,6 @@ class Watcher:
         self._looker = looker
         self._listener = listener
         self._stats = stats
-        self._pulse = pulse
         self._on_change = on_change
         self._on_connect = on_connect
         self._identity: CharonIdentity | None = None
@@ -97,12 +99,15 @@ class Watcher:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _probe(self) -> None:
+        loop = asyncio.get_running_loop()
         connection = await ViciConnection.open(self._path)
         try:
             while True:
-                await self._pulse.doubted.wait()
+                await asyncio.sleep(until_tick_s(loop.time() - LOOK_AFTER_S, ASK_S))
+                if loop.time() - self._stats.answered_at < QUIET_S:
+                    continue
                 await self._answered(connection.send("version"))
-                self._pulse.beats()
+                self._stats.answered_at = loop.time()
         finally:
             connection.close()
 
@@ -137,7 +142,8 @@ class Watcher:
     def _thawed(self) -> None:
         if not self._looker.awake.is_set():
             self._looker.awake.set()
-            # It has run what was queued for it: it stays unknown until everything is read.
+            # It has run what was queued for it: it stays unknown until everything is read. To call it not read in
+            # between would have everything decided twice.
             self._looker.look_at_all()
 
     def _read(self) -> None:
