@@ -4,7 +4,8 @@ import pytest
 
 from swanherd.core.words import Reason
 from swanherd.world.charon.codec import encode
-from swanherd.world.charon.reasons import BLAME_S, OWN_END_S, STRANGERS, UNNAMED, Line, Path, Told, worth_reading
+from swanherd.world.charon.logline import Line
+from swanherd.world.charon.reasons import BLAME_S, OWN_END_S, STRANGERS, UNNAMED, Path, Told, worth_reading
 
 UNREACHABLE = Line("NET", "", "error writing to socket: Network is unreachable")
 

@@ -15,11 +15,12 @@ from swanherd.core.facts import Failure
 from swanherd.core.words import Reason
 from swanherd.world.charon.codec import decode, sections, text
 from swanherd.world.charon.listing import ike_sas
+from swanherd.world.charon.logline import line_of
 from swanherd.world.charon.looker import Looker
 from swanherd.world.charon.mirror import Mirror
 from swanherd.world.charon.questions import Questions
 from swanherd.world.charon.reader import DECODE_BATCH
-from swanherd.world.charon.reasons import UNNAMED, Line, Path, Told, is_sent, worth_reading
+from swanherd.world.charon.reasons import UNNAMED, Path, Told, is_sent, worth_reading
 from swanherd.world.charon.transport import ViciConnection
 
 EVENTS: Final = ("ike-updown", "ike-rekey", "ike-update", "child-updown", "child-rekey", "log")
@@ -27,7 +28,7 @@ OWN_BEGIN_S: Final = 1.0
 """Between our command to begin a handshake and its line in the log, at most."""
 AWAITED_S: Final = 5.0
 """A handshake whose end nothing has told for so long has no slot any more."""
-REST_S: Final = 0.1
+REST_S: Final = 0.2
 """Events of which none is awaited are taken in as often, where they do not end. A thousand peers that are asked every
 ten seconds bring five hundred lines a second, and each wake-up costs more than the lines that it brings."""
 AT_ONCE: Final = 20
@@ -185,9 +186,9 @@ class Listener:
 
     def _hear_line(self, body: bytes) -> set[str]:
         if is_sent(body):
-            self._told.sends(partial(_line, body), self._now())
+            self._told.sends(partial(line_of, body), self._now())
             return set()
-        line = _line(body)
+        line = line_of(body)
         changed: set[str] = set()
         for name in self._told.hear(line, self._now()):
             failure = self._told.failures.get(name)
@@ -221,10 +222,3 @@ class Listener:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
-
-
-def _line(body: bytes) -> Line:
-    message = decode(body)
-    return Line(
-        text(message, "group"), text(message, "ikesa-name"), text(message, "msg"), text(message, "ikesa-uniqueid")
-    )

@@ -44,6 +44,9 @@ class Questions:
         A new question is told by *on_change*, if it is still open after ``OPEN_S``.
         """
         asked, told = self._asked(name), self._mirror.view(name).asked
+        if not asked and not told:
+            self._untold.pop(name, None)
+            return False
         self._note(name, [since for unique_id, since in asked.items() if unique_id not in told])
         if self._untold and self._timer is None:
             self._look_later()

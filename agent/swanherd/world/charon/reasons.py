@@ -15,6 +15,7 @@ from typing import Final
 
 from swanherd.core.facts import Failure
 from swanherd.core.words import Reason
+from swanherd.world.charon.logline import Line
 
 BLAME_S: Final = 0.1
 """A packet is written to the socket within a few milliseconds of its "sending packet" line; the margin is for a busy
@@ -96,17 +97,6 @@ def worth_reading(event: bytes) -> bool:
     To decode all of them is a third of what a handshake costs the agent.
     """
     return b"\x05group\x00\x03ENC" not in event and _HEARD.search(event) is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A ``log`` event."""
-
-    group: str
-    name: str
-    """Of the IKE_SA, "" where the line is about none."""
-    text: str
-    unique_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
