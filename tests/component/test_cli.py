@@ -240,6 +240,26 @@ async def test_check_says_what_is_not_seen(config: Path) -> None:
     assert "every fault known here is seen" in (await swanherd("check", config)).out
 
 
+async def test_check_looks_at_the_others_configurations(config: Path) -> None:
+    """Keepalived's and charon's: what does not go with the settings is warned of, and refuses nothing.
+
+    Broken by: ``advice.warnings`` without either of them.
+    """
+    keepalived, charon = config.parent / "keepalived.conf", config.parent / "strongswan.conf"
+    keepalived.write_text("vrrp_instance other { virtual_router_id 9 }\n")
+    charon.write_text("charon { interfaces_use = wan9 }\n")
+    conf_d = config.parent / "conf.d"
+    conf_d.mkdir(exist_ok=True)
+    (conf_d / "90-others.toml").write_text(
+        f'agent.strongswan_conf = "{charon}"\nagent.keepalived_conf = "{keepalived}"\ninterfaces.wan.vrrp.vrid = 51\n'
+    )
+    done = await swanherd("check", config, "--json")
+    assert done.code == Exit.WELL
+    rules = "\n".join(each["rule"] for each in json.loads(done.out)["warnings"])
+    assert "charon uses wan9 only" in rules
+    assert "51" in rules
+
+
 async def test_check_never_tells_a_secret(config: Path) -> None:
     """Not in the errors, not in the warnings, not in the changes."""
     settings.save_last_good(settings.load(config), config.parent)

@@ -12,6 +12,7 @@ from swanherd import settings
 from swanherd.cli.exits import Exit
 from swanherd.cli.terminal import clean, count
 from swanherd.core.words import ConfigChange
+from swanherd.settings import advice
 from swanherd.world.charon import algorithms
 
 
@@ -33,7 +34,7 @@ def _check(arguments: Namespace, result: dict[str, Any]) -> Exit:
     except settings.SettingsError as error:
         result["errors"] = _problems(error.problems)
         return Exit.USAGE
-    result["warnings"] = _problems((*settings.check(new), *settings.compare(new), *_lacking(new)))
+    result["warnings"] = _problems((*advice.warnings(new), *_lacking(new)))
     result["unseen"] = list(_unseen(new))
     if not arguments.diff:
         return Exit.WELL
@@ -85,8 +86,7 @@ def _unseen(new: settings.Settings) -> Iterator[dict[str, Any]]:
                 "vips": list(map(str, interface.vips)),
                 "evidence": sorted(evidence),
                 "faults": [
-                    {"name": fault.name, "what": fault.what, "price": fault.price}
-                    for fault in settings.unseen(evidence)
+                    {"name": fault.name, "what": fault.what, "price": fault.price} for fault in advice.unseen(evidence)
                 ],
             }
 

@@ -12,7 +12,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from swanherd.settings import SettingsError, check, diff, load, load_last_good, save_last_good
+from swanherd.settings import SettingsError, diff, load, load_last_good, save_last_good
+from swanherd.settings.lint import check
 from swanherd.settings.reference import TABLES, about
 
 from .conftest import SECRET, SMALLEST

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from swanherd.settings import check
+from swanherd.settings.lint import check
 from tests.lab.pki import DAY, Holder, example, issue
 
 from .conftest import Folder

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from swanherd.settings import compare
 from swanherd.settings.keepalivedconf import read
+from swanherd.settings.vrrpcheck import compare
 
 from .conftest import Folder
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from swanherd.settings import check
+from swanherd.settings.lint import check
 
 from .conftest import Folder
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from swanherd.settings import compare_charon
+from swanherd.settings.charoncheck import compare_charon
 from swanherd.settings.swanctlconf import values
 
 from .conftest import Folder
