@@ -54,6 +54,11 @@ DEVICES: Final = {"ipsec-six": (TUNNEL_6, {OWN_6}), "gre-six": (INSIDE_GRE_6[1],
 """What is routed into each, and its addresses."""
 
 
+PLACES: Final = 41, 42
+"""Where else on the WAN the peer is, one after another: addresses that nobody has before or after, since the gateways
+remember for a while whose device an address was (that of a router once, whose packets then came round by the peer)."""
+
+
 def placed(last: int) -> dict[str, str]:
     """Where the peers that may be anywhere are: their address on the WAN, by connection."""
     return {name: place("wan1", last, CONNECTIONS[name].outside) for name in VANS}
@@ -174,14 +179,14 @@ def test_all_move(pair: Pair) -> None:
     device only (the gateway that is back has none).
     """
     with examples_on(pair, *OVER_IPV6):
-        first = prove(pair, pair.a, placed(31), frozenset())
+        first = prove(pair, pair.a, placed(PLACES[0]), frozenset())
         pair.a.keepalived.stop()
         pair.wait_for_master(pair.b, within_s=UP_S)
-        second = prove(pair, pair.b, placed(32), first)
+        second = prove(pair, pair.b, placed(PLACES[1]), first)
         pair.a.keepalived.start()
         pair.wait_for_master(pair.a, within_s=UP_S)
-        prove(pair, pair.a, placed(31), first | second)
-    for each in (*placed(31).values(), *placed(32).values()):
+        prove(pair, pair.a, placed(PLACES[0]), first | second)
+    for each in (where for last in PLACES for where in placed(last).values()):
         pair.lab.peer.run("ip", "address", "del", f"{each}/{128 if ':' in each else 32}", "dev", "wan1")
     for gateway in pair.gateways:
         for device in DEVICES:
