@@ -47,7 +47,7 @@ def run(case: Case, contestant: Contestant) -> Figures:
     """All figures of one run; None where something did not happen while it was watched."""
     load, began = os.getloadavg()[0], time.monotonic()
     with (
-        Processors() as processors,
+        Processors(keep_awake=case.connections == 1) as processors,
         built(contestant, site=case.site, advert_s=case.advert_s, limits=case.limits) as pair,
     ):
         settled = _settled(pair.a, case)

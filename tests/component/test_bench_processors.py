@@ -25,7 +25,7 @@ def test_a_processor_that_is_taken_away_is_noted() -> None:
     Broken by: a ``_tick`` that is not bound.
     """
     for processor in sorted(os.sched_getaffinity(0)):
-        with Processors() as processors:
+        with Processors(keep_awake=False) as processors:
             began = time.monotonic()
             holder = multiprocessing.Process(target=_hold, args=(processor,))
             holder.start()
