@@ -40,6 +40,8 @@ LIST_S: Final = 0.5
 IDLE_S: Final = 2.0
 RATE: Final = 100.0 if PATIENCE == 1 else 20.0
 """Numbered packets a second; an emulated machine has better things to do than a hundred."""
+FEW: Final = 100
+"""So many tunnels leave processors idle now and then, until all are up; a thousand do not."""
 _FAULTS: Final = {fault.name: fault for fault in FAULTS}
 
 
@@ -47,7 +49,7 @@ def run(case: Case, contestant: Contestant) -> Figures:
     """All figures of one run; None where something did not happen while it was watched."""
     load, began = os.getloadavg()[0], time.monotonic()
     with (
-        Processors(keep_awake=case.connections == 1) as processors,
+        Processors(keep_awake=case.connections <= FEW) as processors,
         built(contestant, site=case.site, advert_s=case.advert_s, limits=case.limits) as pair,
     ):
         settled = _settled(pair.a, case)

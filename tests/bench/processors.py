@@ -8,8 +8,8 @@ scheduler showed charon woken by a command, and run 16 ms later, while the other
 lowest class (SCHED_IDLE, which gives way to everybody at once) on each makes that rarer. A bound thread of the highest
 class that wakes every two milliseconds notes the rest, so that a figure can tell which runs were disturbed.
 
-Only with one tunnel: a processor that is never idle fetches no work that waits for another one. A thousand handshakes
-took 29 s instead of 17 with busy loops (measured), and keep all processors awake anyway.
+Not where there is always work: a processor that is never idle fetches none that waits for another one. A hundred
+handshakes of the limit's took 0.3 s with busy loops and 0.5 without, a thousand 29 s and 17 (measured).
 """
 
 import json
