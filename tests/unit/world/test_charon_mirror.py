@@ -68,7 +68,8 @@ def test_unknown_loads_end_what_we_know_of_ours() -> None:
 def test_what_is_listed_again_is_not_read_again() -> None:
     """Only another item is read, and the same one again where what is known of the name has changed since.
 
-    Broken by: ``put_config`` that keeps the print of what was listed before; ``put_listed`` that keeps none.
+    Broken by: ``put_config`` that keeps the print of what was listed before; ``put_listed`` that keeps none, or does
+    not ask what we have loaded.
     """
     read: list[bytes] = []
 
@@ -92,3 +93,6 @@ def test_what_is_listed_again_is_not_read_again() -> None:
     mirror.forget()
     assert mirror.put_listed("a", two, section_of)
     assert read == [one, one, two, two, two, two]
+    mirror.sent["a"] = "ours"  # what is listed may be what we have loaded, and no longer when that is not known to be
+    mirror.put_listed("a", two, section_of)
+    assert read[6:] == [two]

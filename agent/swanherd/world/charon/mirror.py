@@ -32,8 +32,8 @@ class Mirror:
     _stamps: "count[int]" = field(default_factory=lambda: count(1))
     _now: int = 0
     _touched: dict[str, int] = field(default_factory=dict)
-    _prints: dict[str, bytes] = field(default_factory=dict)
-    """Of what was listed of a name when its configuration, as known now, was read from it."""
+    _prints: dict[str, tuple[bytes, str | None]] = field(default_factory=dict)
+    """What was listed of a name, and what we had loaded, when its configuration, as known now, was read from it."""
 
     def view(self, name: str) -> CharonConnection:
         """Everything that bears *name*."""
@@ -89,10 +89,10 @@ class Mirror:
         To read them was a third of what it costs to read all of a charon anew (profiled).
         """
         listed = hashlib.blake2b(item, digest_size=16).digest()
-        if self._prints.get(name) == listed:
+        if self._prints.get(name) == (listed, self.sent.get(name)):
             return False
         changed = self.put_section(name, section_of(name, item))
-        self._prints[name] = listed
+        self._prints[name] = listed, self.sent.get(name)
         return changed
 
     def put_secret(self, name: str, *, loaded: bool) -> bool:
