@@ -20,7 +20,7 @@ from swanherd.core.rhythm import rest_s
 from swanherd.core.view import Memory
 from swanherd.core.words import Reason
 from swanherd.report.published import Transition
-from swanherd.runtime.garbage import give_back
+from swanherd.runtime.garbage import SURVIVORS, give_back
 from swanherd.runtime.kernellane import KernelLane
 from swanherd.runtime.lane import Lane
 from swanherd.runtime.ledger import Ledger
@@ -123,6 +123,7 @@ class Loop:
             self._teller.passed(changes, took_s=clock() - started)
             if full:
                 self._full_at = clock() + rest_s(clock() - started)
+                SURVIVORS.collect()
                 give_back()
             await self._store.changed(self._next_look())
 
