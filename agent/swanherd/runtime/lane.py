@@ -86,6 +86,9 @@ class Lane:
         self._plan = plan
         if plan.steps:
             self._task = asyncio.create_task(self._carry_out(plan), name=f"lane {self.name}")
+            self.around.throng.came()
+            # However it ends; one that is cancelled before its first turn never gets to say so itself.
+            self._task.add_done_callback(lambda _: self.around.throng.left())
 
     async def close(self) -> None:
         """Stop; what has been sent stays sent."""

@@ -254,6 +254,14 @@ class CharonCalls(CharonFacts, Protocol):
         """What charon has of *name* after everything that was sent about it."""
         ...
 
+    def hear_log(self, *, wanted: bool) -> None:
+        """Whether charon's log is worth listening to now."""
+        ...
+
+    def heard_since(self, at: float, /) -> bool:
+        """Whether all that the log has said since *at* was heard: a handshake that failed is known to have."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Sources:

@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, assert_never
 
-from swanherd.core.facts import CharonConnection, Failure, Known
+from swanherd.core.facts import CharonConnection, Failure, IkeSa, Known
 from swanherd.core.handshake import ended
 from swanherd.core.moves import on_way, up_on_way
 from swanherd.core.plan import (
@@ -29,6 +29,10 @@ from swanherd.world.charon import CharonRefused
 
 SLOT_S: Final = 5.0
 """How long a handshake holds its slot in the window: a silent peer must not stop the others; one retransmission."""
+
+UNHEARD_S: Final = 0.5
+"""A handshake of which nothing was heard for so long is looked at, unless charon's log would have told of its failure.
+Charon's own takes 5 ms, and 50 with a thousand under way."""
 
 
 @dataclass(slots=True)
@@ -57,6 +61,8 @@ class Steps:
     facts: LaneFacts = field(default_factory=LaneFacts)
     """Outcomes; whether the lane is busy, or a call open, is the lane's to say."""
     _acquired: int = 0
+    _seen: bool = False
+    """Whether an SA of the handshake that is awaited was listed, or told of."""
     _stirred: asyncio.Event = field(default_factory=asyncio.Event)
 
     def stir(self) -> None:
@@ -154,24 +160,47 @@ class Steps:
 
     async def _await_outcome(self, step: Initiate, started: float) -> None:
         """Wait for the end of the handshake, or for the slot's deadline; then the attempt stays open."""
-        seen = False
+        charon = self.around.charon
+        self._seen = False
+        if await self._ends(step, started, within_s=UNHEARD_S):
+            return
+        if not charon.heard_since(started):
+            self.around.throng.needs_log()
+            if isinstance(charon.state, Known) and not self._on_way(step, await charon.read(self.name)):
+                self._make_again()
+                return
+        if await self._ends(step, started, within_s=SLOT_S - UNHEARD_S) or not isinstance(charon.state, Known):
+            return
+        here = await charon.read(self.name)
+        if step.connection.part is not None:
+            await self._give_up(step, started, here)
+        elif not charon.heard_since(started) and not any(sa.connecting for sa in self._on_way(step, here)):
+            self._make_again()
+
+    async def _ends(self, step: Initiate, started: float, *, within_s: float) -> bool:
+        """Wait for the end of the handshake, and note it; False: it has none *within_s*."""
         try:
-            async with asyncio.timeout(SLOT_S):
+            async with asyncio.timeout(within_s):
                 while True:
                     self._stirred.clear()
                     here = self.around.charon.connection(self.name)
-                    seen = seen or any(on_way(sa, step.connection, step.source) for sa in here.sas)
-                    end = ended(step.children, here, step.connection, step.source, started=started, seen=seen)
+                    self._seen = self._seen or bool(self._on_way(step, here))
+                    end = ended(step.children, here, step.connection, step.source, started=started, seen=self._seen)
                     if end is not None:
                         attempt = Attempt(started, step.digest, self.around.clock(), end.failure)
                         self.facts = replace(self.facts, attempt=attempt)
-                        return
+                        return True
                     await self._stirred.wait()
         except TimeoutError:
-            if isinstance(self.around.charon.state, Known):
-                here = await self.around.charon.read(self.name)
-                if step.connection.part is not None:
-                    await self._give_up(step, started, here)
+            return False
+
+    @staticmethod
+    def _on_way(step: Initiate, here: CharonConnection) -> tuple[IkeSa, ...]:
+        return tuple(sa for sa in here.sas if on_way(sa, step.connection, step.source))
+
+    def _make_again(self) -> None:
+        """It has failed, and nobody has heard why: it counts for nothing, and the next one is heard."""
+        self.facts = replace(self.facts, attempt=None)
 
     async def _give_up(self, step: Initiate, started: float, here: CharonConnection) -> None:
         """End the unanswered handshake of a part, since the next one begins: if it came up late, it would end that."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from swanherd.runtime.sources import CharonCalls
+from swanherd.runtime.throng import Throng
 from swanherd.runtime.window import Window
 
 PARTS: Final = 1_000_000
@@ -30,3 +31,9 @@ class Surroundings:
     begun before another is up carries it too, which would end that one at the peer."""
     ahead: Window = field(default_factory=Window)
     """Of connections that are loaded, or being loaded, for a handshake that has no slot yet."""
+    throng: Throng = field(init=False)
+    """Of all lanes at work."""
+
+    def __post_init__(self) -> None:
+        """Nobody works yet."""
+        self.throng = Throng(self.charon)

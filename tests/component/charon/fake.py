@@ -58,6 +58,9 @@ class Caller:
                 if packet[0] == Packet.EVENT_REGISTER:
                     self.events.append(name)
                     self.packet(Packet.EVENT_CONFIRM)
+                elif packet[0] == Packet.EVENT_UNREGISTER:
+                    self.events.remove(name)
+                    self.packet(Packet.EVENT_CONFIRM)
                 else:
                     await handler(self, name, dict(Message.deserialize(FiniteStream(body))))
         except (asyncio.IncompleteReadError, ConnectionError):

@@ -36,11 +36,12 @@ class Around:
     changed: list[str] = field(default_factory=list)
     bugs: list[str] = field(default_factory=list)
 
+    _shared: Surroundings | None = None
+
     def lane(self, connection: Connection = ALPHA) -> Lane:
-        """A lane of its own for *connection*."""
-        return Lane(
-            connection.name,
-            Surroundings(
+        """A lane of its own for *connection*; what they share they do share."""
+        if self._shared is None:
+            self._shared = Surroundings(
                 charon=self.charon,
                 window=self.window,
                 parts=self.parts,
@@ -48,8 +49,8 @@ class Around:
                 changed=self.changed.append,
                 bug=lambda where, error: self.bugs.append(f"{where} {error}"),
                 clock=asyncio.get_running_loop().time,
-            ),
-        )
+            )
+        return Lane(connection.name, self._shared)
 
 
 def takeover(connection: Connection = ALPHA, *, version: str = "s1", trap: bool = False) -> Plan:
@@ -83,6 +84,6 @@ async def until(condition: Callable[[], bool], *, within_s: float = 2.0) -> None
             await asyncio.sleep(0.0005)
 
 
-async def idle(lane: Lane) -> None:
+async def idle(lane: Lane, *, within_s: float = 2.0) -> None:
     """Wait until the lane has nothing to do."""
-    await until(lambda: not lane.facts.busy)
+    await until(lambda: not lane.facts.busy, within_s=within_s)

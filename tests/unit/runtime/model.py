@@ -73,6 +73,19 @@ class ModelCharon:
     looked: list[str] = field(default_factory=list)
     """The names that were looked at, in order."""
 
+    hears: bool = True
+    """Whether its log is listened to."""
+    heard_before: bool = True
+    """Whether what began before now is heard, once it is."""
+
+    def hear_log(self, *, wanted: bool) -> None:
+        """Note it."""
+        self.hears = wanted
+
+    def heard_since(self, _at: float) -> bool:
+        """Whether it is listened to now, and was then."""
+        return self.hears and self.heard_before
+
     def connection(self, name: str) -> CharonConnection:
         """Everything that bears *name*."""
         self.looked.append(name)

@@ -11,6 +11,7 @@ from swanherd.world.charon import canonical, messages
 from swanherd.world.charon.abilities import Abilities
 from swanherd.world.charon.codec import Outgoing
 from swanherd.world.charon.errors import CharonRefused, CharonSilent
+from swanherd.world.charon.hearing import Hearing
 from swanherd.world.charon.lanes import RELEASE_DEADLINE_S, Lanes
 from swanherd.world.charon.listener import Listener
 from swanherd.world.charon.looker import Looker
@@ -40,11 +41,13 @@ class Charon:
         self._urgent_reader = Reader(self._lanes.releases)
         self._looker = Looker(self._lanes.reads, mirror=self._mirror, on_change=on_change)
         self._listener = Listener(self._looker, mirror=self._mirror, on_change=on_change)
+        self._hearing = Hearing(on_deaf=self._listener.deaf, on_heard=self._heard_again)
         self._watcher = Watcher(
             socket_path,
             mirror=self._mirror,
             looker=self._looker,
             listener=self._listener,
+            hearing=self._hearing,
             stats=self.stats,
             on_change=lambda: on_change(None),
             on_connect=self._ready,
@@ -84,6 +87,14 @@ class Charon:
     def expected(self, connection: Connection, source: IPAddress) -> LoadedConfig:
         """What :attr:`CharonConnection.config` will be after :meth:`load`."""
         return canonical.expected(connection, source)
+
+    def hear_log(self, *, wanted: bool) -> None:
+        """Whether charon's log is worth what it costs now (:mod:`~swanherd.world.charon.hearing`)."""
+        self._hearing.want(wanted=wanted)
+
+    def heard_since(self, at: float) -> bool:
+        """Whether all that the log has said since *at* (the loop's clock) was heard: that a handshake failed, say."""
+        return self._hearing.whole_since(at)
 
     async def run(self) -> None:
         """Keep the facts; never returns."""
@@ -256,6 +267,11 @@ class Charon:
     async def _take_away(self, name: str) -> None:
         await self.unload(name)
         await self.terminate(name)
+
+    def _heard_again(self) -> None:
+        """What others have done meanwhile was told to nobody."""
+        self._listener.hears_again()
+        self._looker.look_at_all()
 
     def _settled_late(self, name: str) -> None:
         """Charon has done, only now, what its caller no longer waits for."""

@@ -14,6 +14,7 @@ from typing import Final
 from swanherd.core.facts import Failure
 from swanherd.core.words import Reason
 from swanherd.world.charon.codec import decode, sections, text
+from swanherd.world.charon.hearing import LOG
 from swanherd.world.charon.listing import ike_sas
 from swanherd.world.charon.logline import line_of
 from swanherd.world.charon.looker import Looker
@@ -23,7 +24,7 @@ from swanherd.world.charon.reader import DECODE_BATCH
 from swanherd.world.charon.reasons import UNNAMED, Path, Told, is_sent, worth_reading
 from swanherd.world.charon.transport import ViciConnection
 
-EVENTS: Final = ("ike-updown", "ike-rekey", "ike-update", "child-updown", "child-rekey", "log")
+EVENTS: Final = ("ike-updown", "ike-rekey", "ike-update", "child-updown", "child-rekey")
 OWN_BEGIN_S: Final = 1.0
 """Between our command to begin a handshake and its line in the log, at most."""
 AWAITED_S: Final = 5.0
@@ -69,6 +70,22 @@ class Listener:
         self._awaited.clear()
         self._questions.forget()
         self._events.clear()
+
+    def deaf(self) -> None:
+        """The log tells nothing from now on: no question can be seen to be answered any more."""
+        self._events = deque(each for each in self._events if each[0] != LOG.encode())
+        self._told.deaf()
+        asked = frozenset(name for name, here in self._mirror.here.items() if here.asked)
+        self._questions.forget()
+        for name in asked:
+            self._mirror.put_asked(name, {})
+        if asked:
+            self._on_change(asked)
+
+    def hears_again(self) -> None:
+        """The log tells again what happens; what we loaded before was told to nobody."""
+        for name in self._loading:
+            self._loads_heard[name] = max(1, self._loads_heard.get(name, 0))
 
     # --- what we do ourselves -----------------------------------------------------------------------------------
 

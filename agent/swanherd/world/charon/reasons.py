@@ -160,16 +160,20 @@ class Told:
         """A child of *name* came up: what failed before is over."""
         self.failures.pop(name, None)
 
-    def forget(self) -> None:
-        """Another charon."""
-        self.failures.clear()
-        self.paths.clear()
+    def deaf(self) -> None:
+        """Some lines will not come: what another line would have ended is over."""
         self.asked.clear()
-        self._ending.clear()
         self._sent.clear()
-        self._heard_from.clear()
         self._behind_nat.clear()
         self._strangers.clear()
+
+    def forget(self) -> None:
+        """Another charon."""
+        self.deaf()
+        self.failures.clear()
+        self.paths.clear()
+        self._ending.clear()
+        self._heard_from.clear()
 
     def sends(self, line: Callable[[], Line], now: float) -> None:
         """A packet is handed to the socket: *line* says so. It is read only where that matters: there are many."""

@@ -105,6 +105,10 @@ class ViciConnection(asyncio.Protocol):
         """Register *events* for :attr:`on_event`; done when charon has confirmed them all."""
         return self._begin([Packet.register_event(event) for event in events], stream="", response=False)
 
+    def unsubscribe(self, events: Sequence[str]) -> asyncio.Future[Reply]:
+        """Take back what :meth:`subscribe` registered; none of *events* comes once charon has confirmed."""
+        return self._begin([Packet.unregister_event(event) for event in events], stream="", response=False)
+
     def rest(self, seconds: float) -> None:
         """Read nothing for *seconds*: what comes meanwhile waits, the end of the connection too."""
         if self._transport is not None and self.reading:

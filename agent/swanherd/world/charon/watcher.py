@@ -8,6 +8,7 @@ from typing import Final
 from swanherd.core.facts import CharonIdentity, Known, Unknown
 from swanherd.core.rhythm import until_tick_s
 from swanherd.world.charon.errors import CharonError, CharonGone
+from swanherd.world.charon.hearing import LOG, Hearing
 from swanherd.world.charon.lanes import CharonStats
 from swanherd.world.charon.listener import EVENTS, Listener
 from swanherd.world.charon.looker import ASK_S, Looker
@@ -35,6 +36,7 @@ class Watcher:
         mirror: Mirror,
         looker: Looker,
         listener: Listener,
+        hearing: Hearing,
         stats: CharonStats,
         on_change: Callable[[], None],
         on_connect: Callable[[], Awaitable[None]],
@@ -43,6 +45,7 @@ class Watcher:
         self._mirror = mirror
         self._looker = looker
         self._listener = listener
+        self._hearing = hearing
         self._stats = stats
         self._on_change = on_change
         self._on_connect = on_connect
@@ -77,11 +80,13 @@ class Watcher:
         """One connection's time: subscribe first, then read, then keep reading."""
         self._meet(connection.identity)
         connection.on_event, self._listener.connection = self._listener.take, connection
-        await self._answered(connection.subscribe(EVENTS))
+        await self._answered(connection.subscribe((*EVENTS, LOG)))
+        self._hearing.begin()
         await self._on_connect()
         looker = self._looker
         eternal = (
             self._listener.pump(),
+            self._hearing.keep(connection, self._answered),
             looker.look_around(),
             looker.check_all(self._read),
             looker.check_names(),
