@@ -41,7 +41,7 @@ class Charon:
         self._urgent_reader = Reader(self._lanes.releases)
         self._looker = Looker(self._lanes.reads, mirror=self._mirror, on_change=on_change)
         self._listener = Listener(self._looker, mirror=self._mirror, on_change=on_change)
-        self._hearing = Hearing(on_deaf=self._listener.deaf, on_heard=self._heard_again)
+        self._hearing = Hearing(on_deaf=self._deaf, on_heard=self._heard_again)
         self._watcher = Watcher(
             socket_path,
             mirror=self._mirror,
@@ -267,6 +267,10 @@ class Charon:
     async def _take_away(self, name: str) -> None:
         await self.unload(name)
         await self.terminate(name)
+
+    def _deaf(self) -> None:
+        self.stats.log_left += 1
+        self._listener.deaf()
 
     def _heard_again(self) -> None:
         """What others have done meanwhile was told to nobody."""

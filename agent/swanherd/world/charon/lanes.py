@@ -42,6 +42,8 @@ class CharonStats:
     reconnects: int = 0
     unsettled: int = 0
     """Commands that have no answer yet although nobody waits for it."""
+    log_left: int = 0
+    """How often charon confirmed that it tells nothing of its log any more."""
     answered_at: float = float("-inf")
     """When charon answered last, whatever it was asked (the loop's clock)."""
 
