@@ -6,11 +6,11 @@ another order changes nothing. The aim stays where the tunnel works; a failed at
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from ipaddress import ip_address
 from typing import Final
 
 from swanherd.core.facts import Answer, Failure, IkeSa
 from swanherd.core.intent import Connection, IPAddress
+from swanherd.core.literal import literal
 from swanherd.core.view import Attempt, Memory, Target, View
 from swanherd.core.words import Reason
 
@@ -32,11 +32,7 @@ class Targets:
 
 def is_name(endpoint: str) -> bool:
     """Whether *endpoint* is a hostname."""
-    try:
-        ip_address(endpoint)
-    except ValueError:
-        return True
-    return False
+    return literal(endpoint) is None
 
 
 def names(connection: Connection) -> tuple[str, ...]:
@@ -49,8 +45,9 @@ def resolved(connection: Connection, answers: Mapping[str, Answer | None]) -> Ta
     known: dict[IPAddress, Target] = {}
     unresolved: list[str] = []
     for rank, endpoint in enumerate(connection.remote):
-        if not is_name(endpoint):
-            addresses: Iterable[IPAddress] = (ip_address(endpoint),)
+        addresses: Iterable[IPAddress]
+        if (address := literal(endpoint)) is not None:
+            addresses = (address,)
         else:
             answer = answers.get(endpoint)
             addresses = sorted(answer.addresses, key=int)[:ADDRESSES_OF_A_NAME] if answer is not None else ()

@@ -13,9 +13,9 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network, summariz
 from types import MappingProxyType
 from typing import Final
 
-from swanherd.core.aims import is_name
 from swanherd.core.facts import ANY_PORTS, Flow, Network
 from swanherd.core.intent import Child, Connection, Intent, Interface, IPAddress, IPNetwork
+from swanherd.core.literal import literal
 from swanherd.core.routes import is_tunnel
 from swanherd.core.source import ANY_INTERFACE
 from swanherd.core.wire import ANYWHERE, CONNECTIONS, remotes
@@ -91,7 +91,7 @@ def flows(intent: Intent, by: Ways) -> frozenset[Flow]:
 
 def unguardable(connection: Connection) -> tuple[str, ...]:
     """Children of *connection* whose traffic cannot be told beforehand: they follow a peer that can be anywhere."""
-    if not any(not is_name(endpoint) and ip_address(endpoint).is_unspecified for endpoint in connection.remote):
+    if not any((address := literal(endpoint)) is not None and address.is_unspecified for endpoint in connection.remote):
         return ()
     return tuple(child.name for child in connection.children if any(map(_is_dynamic, child.remote_ts)))
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 
 from swanherd.core.decision import Decision, Goal
 from swanherd.core.intent import Connection, GreInterface, Interface, IPAddress, IPNetwork, XfrmInterface
+from swanherd.core.literal import literal
 from swanherd.core.words import Role
 
 
@@ -98,11 +99,8 @@ def _ends(connection: Connection, decision: Decision | None, interfaces: Mapping
 
 
 def _literal(endpoint: str) -> IPAddress | None:
-    try:
-        address = ip_address(endpoint)
-    except ValueError:
-        return None  # a hostname, which nobody has asked for
-    return None if address.is_unspecified else address
+    address = literal(endpoint)
+    return None if address is None or address.is_unspecified else address  # a hostname has not been asked for
 
 
 def _up(decision: Decision | None) -> bool | None:

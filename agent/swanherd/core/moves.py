@@ -7,11 +7,11 @@ once. After a move the connection stays for a while, so that a way that comes an
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_address
 from types import MappingProxyType
 
 from swanherd.core.facts import IkeSa, Network
 from swanherd.core.intent import Child, Connection, IPAddress
+from swanherd.core.literal import literal
 from swanherd.core.source import Choice, Holding, living
 from swanherd.core.view import Memory, View
 from swanherd.core.words import Start
@@ -73,11 +73,8 @@ def spare(view: View, connection: Connection, source: IPAddress, network: Networ
 
 def endpoint_of(connection: Connection) -> IPAddress | None:
     """The address that charon calls; None where the peer calls, or where it is charon that looks the name up."""
-    try:
-        first = ip_address(connection.remote[0])
-    except ValueError:
-        return None
-    return None if first.is_unspecified else first
+    first = literal(connection.remote[0])
+    return None if first is None or first.is_unspecified else first
 
 
 def on_way(sa: IkeSa, connection: Connection, source: IPAddress) -> bool:

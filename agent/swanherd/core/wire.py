@@ -7,12 +7,13 @@ right is lost while the address stays, the address (or, for a single connection,
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
 
 from swanherd.core.evidence import Situation
 from swanherd.core.facts import Flow, HeldAddress, Known, Network, Pair, Wire, relied_on
 from swanherd.core.intent import Connection, Intent, Interface, IPAddress, IPNetwork
+from swanherd.core.literal import literal
 from swanherd.core.record import Entry
 from swanherd.core.source import ALONE, holding
 from swanherd.core.view import View
@@ -37,12 +38,10 @@ def _networks(endpoints: tuple[str, ...], family: int) -> frozenset[IPNetwork]:
     # Asked for each connection in each pass; to parse the same text again was two fifths of a decision.
     found: set[IPNetwork] = set()
     for endpoint in endpoints:
-        try:
-            address = ip_address(endpoint)
-        except ValueError:
+        address = literal(endpoint)
+        if address is None:
             found.add(ANYWHERE[family])  # a hostname
-            continue
-        if address.version == family:
+        elif address.version == family:
             found.add(ANYWHERE[address.version] if address.is_unspecified else ip_network(address))
     return frozenset(found)
 

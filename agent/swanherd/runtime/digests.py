@@ -38,7 +38,7 @@ class Digests:
     def of(self, connection: Connection, network: Network | None) -> Mapping[IPAddress, str]:
         """For each source that *connection* can have now, and those that it had: the digest of what would be loaded."""
         before = self._digests.get(connection.name)
-        known = before[1] if before is not None and before[0] == connection else {}
+        known = before[1] if before is not None and (before[0] is connection or before[0] == connection) else {}
         if before is None or known is not before[1]:
             self._digests[connection.name] = (connection, known)
         for source in self._candidates(connection, network):

@@ -149,11 +149,12 @@ class Lane:
             self._open = False
 
     async def _acquire(self, window: Window, slot: contextlib.AsyncExitStack, endpoint: str, priority: int) -> None:
-        self._steps.facts = replace(self._steps.facts, queued=True)
-        try:
-            await window.acquire(endpoint, priority)
-        finally:
-            self._steps.facts = replace(self._steps.facts, queued=False)
+        if not window.take(endpoint):
+            self._steps.facts = replace(self._steps.facts, queued=True)
+            try:
+                await window.acquire(endpoint, priority)
+            finally:
+                self._steps.facts = replace(self._steps.facts, queued=False)
         slot.callback(window.release, endpoint)
 
     def _refuse(self, plan: Plan, detail: str) -> None:

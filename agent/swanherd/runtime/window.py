@@ -33,10 +33,16 @@ class Window:
         """Handshakes that hold a slot now."""
         return self._total
 
+    def take(self, endpoint: str) -> bool:
+        """Whether a slot towards *endpoint* is free, and nobody waits for it; it is taken then."""
+        free = not self._waiting.get(endpoint) and self._free(endpoint)
+        if free:
+            self._take(endpoint)
+        return free
+
     async def acquire(self, endpoint: str, priority: int) -> None:
         """Wait for a slot towards *endpoint*; a cancelled wait holds nothing afterwards."""
-        if not self._waiting.get(endpoint) and self._free(endpoint):
-            self._take(endpoint)
+        if self.take(endpoint):
             return
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting.setdefault(endpoint, []), (-priority, next(self._order), granted))

@@ -6,7 +6,6 @@ another and writes addresses its own way; both sides go through the same here.
 """
 
 import hashlib
-import ipaddress
 import json
 import re
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from typing import Final, TypeAlias
 
 from swanherd.core.facts import LoadedConfig, shape
 from swanherd.core.intent import Child, Connection, IPAddress
+from swanherd.core.literal import literal
 from swanherd.world.charon.codec import Section, inner, sections, text, texts
 from swanherd.world.charon.messages import local_id, rekey_s, remote_addrs, remote_id
 from swanherd.world.charon.selectors import canonical as selectors
@@ -163,12 +163,7 @@ def _key_id(digits: str) -> str:
 
 def _literal(addresses: list[str]) -> IPAddress | None:
     """The one address in *addresses*; None for none, several, ranges, names and ``%any``."""
-    if len(addresses) != 1:
-        return None
-    try:
-        return ipaddress.ip_address(addresses[0])
-    except ValueError:
-        return None
+    return literal(addresses[0]) if len(addresses) == 1 else None
 
 
 def _digest(told: Visible) -> str:

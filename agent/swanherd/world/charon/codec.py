@@ -19,6 +19,9 @@ MAX_KEY_BYTES: Final = 255
 MAX_VALUE_BYTES: Final = 65535
 """The widths of the two length fields on the wire."""
 
+_SUCCESS: Final = bytes(Message.serialize({"success": "yes"}))
+"""What charon answers to most commands."""
+
 
 class UnreadableError(CharonError):
     """What came is not a vici message."""
@@ -35,6 +38,8 @@ def encode(message: Outgoing) -> bytes:
 
 def decode(body: bytes) -> Section:
     """The message in *body*; UnreadableError if there is none."""
+    if body == _SUCCESS:
+        return {"success": "yes"}
     try:
         return _text(Message.deserialize(FiniteStream(body)))
     except (DeserializationException, struct.error, UnicodeDecodeError) as error:

@@ -1,11 +1,11 @@
 """What charon lists, as the core's types. Tolerant: what a newer charon adds or leaves out is no error."""
 
 from collections.abc import Iterable
-from ipaddress import ip_address
 from math import floor
 
 from swanherd.core.facts import ChildSa, IkeSa
 from swanherd.core.intent import IPAddress
+from swanherd.core.literal import literal
 from swanherd.world.charon.codec import Section, inner, sections, text
 
 
@@ -60,7 +60,4 @@ def trapped(items: Iterable[Section]) -> dict[str, frozenset[str]]:
 
 def _address(written: str) -> IPAddress | None:
     """None for "%any", which charon shows until it has chosen a source."""
-    try:
-        return ip_address(written.partition("%")[0])
-    except ValueError:
-        return None
+    return literal(written.partition("%")[0])

@@ -10,10 +10,10 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Final
 
 from swanherd.core.facts import Failure
+from swanherd.core.literal import literal
 from swanherd.core.words import Reason
 from swanherd.world.charon.logline import Line
 
@@ -287,7 +287,5 @@ def _reason(text: str) -> Reason | None:
 
 
 def _literal(address: str) -> bool:
-    try:
-        return not ip_address(address).is_unspecified
-    except ValueError:
-        return False
+    known = literal(address)
+    return known is not None and not known.is_unspecified
