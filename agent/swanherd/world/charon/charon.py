@@ -30,6 +30,8 @@ class Charon:
     """One charon, whichever process it is at the moment.
 
     Commands return when charon has answered; they raise CharonGone, CharonSilent (outcome unknown) or CharonRefused.
+    What they change is not reported by *on_change*: who gives them knows, and tells once for all of them. Told of each,
+    the agent decided three times about a takeover of which nothing was to be decided.
     Those with *urgent* have connections of their own and never queue behind the others.
     """
 
@@ -122,13 +124,13 @@ class Charon:
         if connection.auth == "certificate":
             if version not in self._mirror.keys:
                 await self._command("load-key", {"type": "any", "data": secret}, name=name)
-                self._changed(name, self._mirror.put_key(version, loaded=True))
+                self._mirror.put_key(version, loaded=True)
             return
         message = messages.load_shared(connection, secret, sources)
         self._mirror.versions.pop(name, None)  # until the answer comes it may be the one before, or this one
         await self._command("load-shared", message, name=name)
         self._mirror.versions[name] = version
-        self._changed(name, self._mirror.put_secret(name, loaded=True))
+        self._mirror.put_secret(name, loaded=True)
 
     async def load(self, connection: Connection, source: IPAddress) -> None:
         """Load *connection* with *source* as its one local address; live SAs are not touched.
@@ -147,7 +149,7 @@ class Charon:
         self._listener.loading(name)
         self._listener.loaded(name, Path(str(source), connection.remote))
         self._mirror.sent[name] = wanted.digest
-        self._changed(name, self._mirror.put_config(name, wanted))
+        self._mirror.put_config(name, wanted)
         self._verifier.loaded(connection, source, wanted)
 
     async def initiate(self, connection: Connection, child: Child) -> None:
@@ -170,31 +172,31 @@ class Charon:
         """Install the trap policy of *child*."""
         name = connection.name
         await self._command("install", {"ike": name, "child": child.name}, name=name)
-        self._changed(name, self._mirror.put_traps(name, self._mirror.view(name).traps | {child.name}))
+        self._mirror.put_traps(name, self._mirror.view(name).traps | {child.name})
 
     # --- releasing ----------------------------------------------------------------------------------------------
 
     async def uninstall(self, name: str, child: str, *, urgent: bool = False) -> None:
         """Take the trap policy of *child* away; that there is none is success."""
         await self._command("uninstall", {"ike": name, "child": child}, name=name, urgent=urgent, missing_ok=True)
-        self._changed(name, self._mirror.put_traps(name, self._mirror.view(name).traps - {child}))
+        self._mirror.put_traps(name, self._mirror.view(name).traps - {child})
 
     async def unload(self, name: str, *, urgent: bool = False) -> None:
         """Unload the connection; its SAs and traps stay. That it is not loaded is success."""
         await self._command("unload-conn", {"name": name}, name=name, urgent=urgent, missing_ok=True)
         self._listener.unloaded(name)
-        self._changed(name, self._mirror.put_config(name, None))
+        self._mirror.put_config(name, None)
 
     async def unload_secret(self, shared_id: str, *, urgent: bool = False) -> None:
         """Unload the secret of that id; that there is none is success."""
         name = messages.connection_of(shared_id)
         await self._command("unload-shared", {"id": shared_id}, name=name, urgent=urgent, missing_ok=True)
-        self._changed(name, self._mirror.put_secret(name, loaded=False))
+        self._mirror.put_secret(name, loaded=False)
 
     async def unload_key(self, name: str, key_id: str) -> None:
         """Unload the private key *key_id*, the last one to have it being *name*; that there is none is success."""
         await self._command("unload-key", {"id": key_id}, name=name, missing_ok=True)
-        self._changed(name, self._mirror.put_key(key_id, loaded=False))
+        self._mirror.put_key(key_id, loaded=False)
 
     async def terminate(self, name: str, *, unique_ids: Iterable[int] | None = None, urgent: bool = False) -> None:
         """Destroy the IKE_SAs of *name* at once (the peer is told, nobody waits): those of *unique_ids*, or all.
@@ -220,13 +222,10 @@ class Charon:
             found = await self._urgent_reader.found(name)
             if self._mirror.fresh(name, since):
                 break
-        changed = [
-            self._mirror.put_section(name, found.section),
-            self._mirror.put_traps(name, found.traps),
-            self._mirror.put_sas(name, found.sas),
-        ]
+        self._mirror.put_section(name, found.section)
+        self._mirror.put_traps(name, found.traps)
+        self._mirror.put_sas(name, found.sas)
         self._mirror.touch(name)  # a listing that began earlier knows less
-        self._changed(name, any(changed))
         return self._mirror.view(name)
 
     # --- inside -------------------------------------------------------------------------------------------------
@@ -267,6 +266,7 @@ class Charon:
     async def _take_away(self, name: str) -> None:
         await self.unload(name)
         await self.terminate(name)
+        self._on_change(frozenset((name,)))
 
     def _deaf(self) -> None:
         self.stats.log_left += 1
@@ -281,10 +281,6 @@ class Charon:
         """Charon has done, only now, what its caller no longer waits for."""
         self._mirror.touch(name)
         self._looker.chase(name, config=True)
-
-    def _changed(self, name: str, changed: bool) -> None:  # noqa: FBT001 - an answer passed on, not a mode
-        if changed:
-            self._on_change(frozenset((name,)))
 
     async def _ready(self) -> None:
         """Another charon, or the same one again: have connections ready, so that a call only has to be written."""

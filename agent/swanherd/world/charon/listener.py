@@ -13,7 +13,7 @@ from typing import Final
 
 from swanherd.core.facts import Failure
 from swanherd.core.words import Reason
-from swanherd.world.charon.codec import decode, sections, text
+from swanherd.world.charon.codec import decode, encode, first_name, sections, text
 from swanherd.world.charon.hearing import LOG
 from swanherd.world.charon.listing import ike_sas
 from swanherd.world.charon.logline import line_of
@@ -24,6 +24,8 @@ from swanherd.world.charon.reader import DECODE_BATCH
 from swanherd.world.charon.reasons import UNNAMED, Path, Told, is_sent, worth_reading
 from swanherd.world.charon.transport import ViciConnection
 
+_UP: Final = encode({"up": "yes"})
+"""How the event of something that came up begins."""
 EVENTS: Final = ("ike-updown", "ike-rekey", "ike-update", "child-updown", "child-rekey")
 OWN_BEGIN_S: Final = 1.0
 """Between our command to begin a handshake and its line in the log, at most."""
@@ -175,6 +177,11 @@ class Listener:
         """Take one event in; the names whose failure changed."""
         if event == b"log":
             return self._hear_line(body)
+        if event == b"ike-updown" and body.startswith(_UP):
+            # Its first child follows at once, or the reason why there is none. That it is up is all that is read of it.
+            if (name := first_name(body[len(_UP) :])) != UNNAMED:
+                self._looker.check_later(name)
+            return set()
         message = decode(body)
         up = text(message, "up") == "yes"
         changed: set[str] = set()
@@ -188,9 +195,6 @@ class Listener:
                     changed.add(name)
                 if self._mirror.put_up(name, ike_sas({name: section}, self._now())):
                     changed.add(name)
-                self._looker.check_later(name)
-            elif up and event == b"ike-updown":
-                # Its first child follows at once, or the reason why there is none.
                 self._looker.check_later(name)
             elif up:
                 self._looker.look(name)
