@@ -30,9 +30,10 @@ from swanherd.world.charon import CharonRefused
 SLOT_S: Final = 5.0
 """How long a handshake holds its slot in the window: a silent peer must not stop the others; one retransmission."""
 
-UNHEARD_S: Final = 0.5
+UNHEARD_S: Final = (0.5, 1.0, 2.0)
 """A handshake of which nothing was heard for so long is looked at, unless charon's log would have told of its failure.
-Charon's own takes 5 ms, and 50 with a thousand under way."""
+It takes 5 ms; with a thousand to make, 50, and now and then half a second. After the last look the log is listened to:
+it tells what becomes of charon's retransmission, after four seconds."""
 
 
 @dataclass(slots=True)
@@ -162,14 +163,17 @@ class Steps:
         """Wait for the end of the handshake, or for the slot's deadline; then the attempt stays open."""
         charon = self.around.charon
         self._seen = False
-        if await self._ends(step, started, within_s=UNHEARD_S):
-            return
-        if not charon.heard_since(started):
-            self.around.throng.needs_log()
+        for look_at in UNHEARD_S:
+            if await self._ends(step, started, until=started + look_at):
+                return
+            if charon.heard_since(started):
+                break
             if isinstance(charon.state, Known) and not self._on_way(step, await charon.read(self.name)):
                 self._make_again()
                 return
-        if await self._ends(step, started, within_s=SLOT_S - UNHEARD_S) or not isinstance(charon.state, Known):
+        else:
+            self.around.throng.needs_log()
+        if await self._ends(step, started, until=started + SLOT_S) or not isinstance(charon.state, Known):
             return
         here = await charon.read(self.name)
         if step.connection.part is not None:
@@ -177,10 +181,10 @@ class Steps:
         elif not charon.heard_since(started) and not any(sa.connecting for sa in self._on_way(step, here)):
             self._make_again()
 
-    async def _ends(self, step: Initiate, started: float, *, within_s: float) -> bool:
-        """Wait for the end of the handshake, and note it; False: it has none *within_s*."""
+    async def _ends(self, step: Initiate, started: float, *, until: float) -> bool:
+        """Wait for the end of the handshake, and note it; False: it has none until then."""
         try:
-            async with asyncio.timeout(within_s):
+            async with asyncio.timeout(until - self.around.clock()):
                 while True:
                     self._stirred.clear()
                     here = self.around.charon.connection(self.name)
@@ -200,6 +204,7 @@ class Steps:
 
     def _make_again(self) -> None:
         """It has failed, and nobody has heard why: it counts for nothing, and the next one is heard."""
+        self.around.throng.needs_log()
         self.facts = replace(self.facts, attempt=None)
 
     async def _give_up(self, step: Initiate, started: float, here: CharonConnection) -> None:

@@ -96,3 +96,31 @@ def test_what_is_listed_again_is_not_read_again() -> None:
     mirror.sent["a"] = "ours"  # what is listed may be what we have loaded, and no longer when that is not known to be
     mirror.put_listed("a", two, section_of)
     assert read[6:] == [two]
+
+
+def test_what_we_loaded_was_listed_since() -> None:
+    """Only a listing after the load says what charon has made of it, and only while nobody has loaded another.
+
+    Broken by: ``is_listed`` that does not ask for the print, or what is known, or what we loaded last.
+    """
+
+    def section_of(_name: str, item: bytes) -> Section:
+        return {"local_addrs": [item.decode()], "remote_addrs": ["10.9.0.2"], "version": "IKEv2", "children": {}}
+
+    mirror = Mirror()
+    mirror.put_listed("a", b"10.9.0.1", section_of)
+    shown = mirror.view("a").config
+    assert shown is not None
+    ours = replace(shown, digest=shown.digest.replace("?", "sent"))
+    mirror.sent["a"] = ours.digest
+    mirror.put_config("a", ours)
+    assert not mirror.is_listed("a", ours)
+    mirror.put_listed("a", b"10.9.0.1", section_of)
+    assert mirror.is_listed("a", ours)
+    assert not mirror.is_listed("a", replace(ours, digest="another"))
+    assert not mirror.is_listed("b", ours)
+    mirror.sent.pop("a")
+    assert not mirror.is_listed("a", ours)
+    mirror.sent["a"] = ours.digest
+    mirror.put_listed("a", b"10.9.0.9", section_of)
+    assert not mirror.is_listed("a", ours), "charon has made something else of it"

@@ -13,7 +13,7 @@ from typing import Final
 
 from swanherd.core.facts import Failure
 from swanherd.core.words import Reason
-from swanherd.world.charon.codec import decode, encode, first_name, sections, text
+from swanherd.world.charon.codec import Section, decode, encode, first_name, sections, text
 from swanherd.world.charon.hearing import LOG
 from swanherd.world.charon.listing import ike_sas
 from swanherd.world.charon.logline import line_of
@@ -174,8 +174,8 @@ class Listener:
         return self._told.asked.get(name, {})
 
     def _hear(self, event: bytes, body: bytes) -> set[str]:
-        """Take one event in; the names whose failure changed."""
-        if event == b"log":
+        """Take one event in; the names of which something changed."""
+        if event == LOG.encode():
             return self._hear_line(body)
         if event == b"ike-updown" and body.startswith(_UP):
             # Its first child follows at once, or the reason why there is none. That it is up is all that is read of it.
@@ -184,26 +184,25 @@ class Listener:
             return set()
         message = decode(body)
         up = text(message, "up") == "yes"
-        changed: set[str] = set()
-        for name, section in sections(message):
-            if name == UNNAMED:
-                continue
-            if up and event == b"child-updown":
-                self._told.up(name)
-                self._awaited.pop(name, None)
-                if self._mirror.put_failure(name, None):
-                    changed.add(name)
-                if self._mirror.put_up(name, ike_sas({name: section}, self._now())):
-                    changed.add(name)
-                self._looker.check_later(name)
-            elif up:
-                self._looker.look(name)
-            elif self._told.ended_by_us(name, self._now()):
-                # Our own doing, read back by who did it. Chased, a release of a hundred listed four hundred times.
-                self._looker.check_gone_later(name, all_of_it=self._told.all_ended_by_us(name))
-            else:
-                self._looker.chase(name)
-        return changed
+        told = ((name, section) for name, section in sections(message) if name != UNNAMED)
+        return {name for name, section in told if self._hear_of(event, name, section, up=up)}
+
+    def _hear_of(self, event: bytes, name: str, section: Section, *, up: bool) -> bool:
+        if up and event == b"child-updown":
+            self._told.up(name)
+            self._awaited.pop(name, None)
+            changed = self._mirror.put_failure(name, None)
+            changed |= self._mirror.put_up(name, ike_sas({name: section}, self._now()))
+            self._looker.check_later(name)
+            return changed
+        if up:
+            self._looker.look(name)
+        elif self._told.ended_by_us(name, self._now()):
+            # Our own doing, read back by who did it. Chased, a release of a hundred listed four hundred times.
+            self._looker.check_gone_later(name, all_of_it=self._told.all_ended_by_us(name))
+        else:
+            self._looker.chase(name)
+        return False
 
     def _hear_line(self, body: bytes) -> set[str]:
         if is_sent(body):

@@ -95,6 +95,11 @@ class Mirror:
         self._prints[name] = listed, self.sent.get(name)
         return changed
 
+    def is_listed(self, name: str, config: LoadedConfig) -> bool:
+        """Whether *config*, which we loaded as *name*, was seen in a listing of everything since."""
+        _, loaded = self._prints.get(name, (b"", None))
+        return loaded == config.digest == self.sent.get(name) and self.view(name).config == config
+
     def put_secret(self, name: str, *, loaded: bool) -> bool:
         """Whether our secret for *name* is loaded."""
         if not loaded:

@@ -87,6 +87,9 @@ class Verifier:
             async with self._proving:  # one at a time: of a thousand that wait, each would wake at every pause
                 await self._rested()
                 self._unproven.discard(wanted.digest)
+                if self._mirror.is_listed(name, wanted):
+                    self._proven.add(wanted.digest)
+                    return
                 section = await self._reader.section(name)
             if section is None or self._mirror.sent.get(name) != wanted.digest:
                 return  # taken away, or another one loaded meanwhile
