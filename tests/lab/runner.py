@@ -1,8 +1,10 @@
 """What moves the IPsec on a gateway of the lab: swanherd, or the notify script that people use today."""
 
+import os
 import select
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -16,6 +18,9 @@ AGENT_CONF: Final = "/etc/swanherd/swanherd.toml"
 AGENT_READY_S: Final = 20.0 * PATIENCE
 """An agent that is not ready by then is not going to be."""
 NOTIFY_SCRIPT: Final = "/etc/keepalived/notify.sh"
+_UNIT: Final = HERE.parents[1] / "systemd/swanherd.service"
+NICE: Final = int(_UNIT.read_text().partition("\nNice=")[2].partition("\n")[0])
+"""The agent's, as in its unit."""
 _READY_SOCKET: Final = "/run/ready.sock"
 
 
@@ -95,6 +100,8 @@ class Agent(Daemon):
         if self.running:
             raise RuntimeError(f"{self!r} runs already")
         self._process = self.host.spawn(*self._argv, log=self.log, env={"NOTIFY_SOCKET": _READY_SOCKET})
+        with suppress(PermissionError):  # whoever may not raise it has a slower agent, and no other one
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, NICE)
 
     def ready(self, *, within_s: float = AGENT_READY_S) -> None:
         """Wait for ``READY=1``; AssertionError with its log when it ends before, or does not say so in time."""
