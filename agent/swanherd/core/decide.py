@@ -29,13 +29,13 @@ def decide(view: View, memory: Memory, now: float, backoff: Backoff = DEFAULT_BA
     if isinstance(view.network, Unknown) and decision.role is Role.ACTIVE:
         # The right ends then, whatever happens or does not happen meanwhile.
         decision = looking(decision, view.network.since + NETWORK_HOLD_S)
-    kept = decision.memory
-    if decision.reason is not memory.reason:
-        kept = replace(kept, reason=decision.reason, reason_since=now)
-    if decision.role is not memory.role:
-        kept = replace(kept, role=decision.role, role_since=now)
-    insisted = _insisted_on(view)
+    kept, role_changed = decision.memory, decision.role is not memory.role
     # A copy costs as much as all the rest of a decision about what has not changed.
+    if role_changed or decision.reason is not memory.reason:
+        since = now if decision.reason is not memory.reason else kept.reason_since
+        role_since = now if role_changed else kept.role_since
+        kept = replace(kept, reason=decision.reason, reason_since=since, role=decision.role, role_since=role_since)
+    insisted = _insisted_on(view)
     if kept is decision.memory and not insisted:
         return decision
     return replace(decision, memory=kept, notices={**decision.notices, **insisted})

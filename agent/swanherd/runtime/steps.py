@@ -114,7 +114,8 @@ class Steps:
     def _touch(self) -> None:
         """Note, before it is sent, that something which could run the connection may be in charon."""
         self._acquired += 1
-        self.facts = replace(self.facts, touched=True)
+        if not self.facts.touched:
+            self.facts = replace(self.facts, touched=True)
 
     async def _read_back(self, step: ReadBack) -> None:
         acquired = self._acquired
@@ -148,7 +149,8 @@ class Steps:
         if here.config is None or here.config.digest != step.digest:
             raise UnloadedError(self.name)
         up = up_on_way(here.sas, step.connection, step.source)
-        step = replace(step, children=tuple(child for child in step.children if child.name not in up))
+        if up:
+            step = replace(step, children=tuple(child for child in step.children if child.name not in up))
         if not step.children:
             return
         self._touch()
