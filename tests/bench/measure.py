@@ -40,8 +40,6 @@ LIST_S: Final = 0.5
 IDLE_S: Final = 2.0
 RATE: Final = 100.0 if PATIENCE == 1 else 20.0
 """Numbered packets a second; an emulated machine has better things to do than a hundred."""
-FEW: Final = 100
-"""So many tunnels leave processors idle now and then, until all are up; a thousand do not."""
 _FAULTS: Final = {fault.name: fault for fault in FAULTS}
 
 
@@ -49,7 +47,8 @@ def run(case: Case, contestant: Contestant) -> Figures:
     """All figures of one run; None where something did not happen while it was watched."""
     load, began = os.getloadavg()[0], time.monotonic()
     with (
-        Processors(keep_awake=case.connections <= FEW) as processors,
+        # A hundred handshakes leave none idle for long, and one that never is takes no work from the other.
+        Processors(keep_awake=case.connections == 1) as processors,
         built(contestant, site=case.site, advert_s=case.advert_s, limits=case.limits) as pair,
     ):
         settled = _settled(pair.a, case)

@@ -62,7 +62,7 @@ and where the load average below is high, other work too; two machines would do 
 no ESP, charon carries it itself (userland ESP), which costs it time in every tunnel. Compare the rows of one table; do
 not quote a number as what your hardware will do. The time of the VIP is when a process with real-time priority read the
 kernel's message. Where this is a virtual machine, an idle processor is lent to others, and comes back late: of two, one
-stood still for 20 to 50 ms in most takeovers, whoever made them. With few tunnels a busy loop of the lowest priority
+stood still for 20 to 50 ms in most takeovers, whoever made them. With one tunnel a busy loop of the lowest priority
 keeps them awake as far as that goes, and a thread that has to wake every 2 ms on each notes what is left: `a processor
 stood still` is the sum until all tunnels were up, and the table of the changes in a row counts without them. `sent
 again` counts a first message that is repeated because the peer asks for proof of the caller's address (a cookie) too: a
