@@ -105,6 +105,12 @@ def test_vici_and_secrets_are_for_the_agent_only(site: Site) -> None:
     assert host.shell("setpriv --reuid=nobody --clear-groups swanherd status && echo read || echo kept") == "kept\n"
 
 
+def test_it_goes_before_those_who_have_more_to_do(site: Site) -> None:
+    """In a takeover charon takes all processors. Broken by: ``Nice=`` taken out of the unit."""
+    status = site.master().shell('cat "/proc/$(systemctl show --property MainPID --value swanherd)/stat"')
+    assert int(status.rpartition(")")[2].split()[16]) < 0
+
+
 def test_exposure_is_the_best_that_works() -> None:
     """``systemd-analyze security`` gives the unit no more than the value that docs/reference/hardening.md explains.
 
