@@ -193,12 +193,18 @@ class Steps:
                     self._seen = self._seen or bool(self._on_way(step, here))
                     end = ended(step.children, here, step.connection, step.source, started=started, seen=self._seen)
                     if end is not None:
-                        attempt = Attempt(started, step.digest, self.around.clock(), end.failure)
-                        self.facts = replace(self.facts, attempt=attempt)
+                        self._note(Attempt(started, step.digest, self.around.clock(), end.failure), told=here.failure)
                         return True
                     await self._stirred.wait()
         except TimeoutError:
             return False
+
+    def _note(self, attempt: Attempt, *, told: Failure | None) -> None:
+        """*attempt* is over. One that has vanished without a word, *told*, is no failure where nobody listened."""
+        if attempt.failure not in (None, told) and not self.around.charon.heard_since(attempt.started):
+            self._make_again()
+        else:
+            self.facts = replace(self.facts, attempt=attempt)
 
     @staticmethod
     def _on_way(step: Initiate, here: CharonConnection) -> tuple[IkeSa, ...]:

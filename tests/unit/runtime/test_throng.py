@@ -73,6 +73,23 @@ async def test_a_handshake_of_which_nothing_was_heard_is_made_again() -> None:
     assert lane.facts.attempt is None
 
 
+@pytest.mark.parametrize("heard", [False, True])
+async def test_what_a_listing_shows_to_have_vanished_has_no_reason_unheard(*, heard: bool) -> None:
+    """Whoever lists it first: it has not merely had no answer. Broken by: ``_note`` not asking ``heard_since``."""
+    around = _around()
+    around.charon.hears = heard
+    around.charon.answers = False
+    lane = around.lane()
+    lane.follow(takeover())
+    await until(lambda: len(around.charon.names_of("initiate")) == len(ALPHA.children))
+    await asyncio.sleep(UNHEARD_S[0] / 2)
+    around.charon.here["alpha"] = replace(around.charon.here["alpha"], sas=())
+    lane.stir()
+    await until(lambda: not lane.facts.busy, within_s=UNHEARD_S[0] / 4)
+    assert around.charon.hears
+    assert (lane.facts.attempt is not None) is heard
+
+
 async def test_one_that_is_under_way_is_left_alone() -> None:
     """A peer may be slow: its handshake is not begun anew. Broken by: ``_on_way`` not asked."""
     around = _around()
