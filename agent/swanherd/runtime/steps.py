@@ -32,8 +32,8 @@ SLOT_S: Final = 5.0
 
 UNHEARD_S: Final = (0.5, 1.0, 2.0)
 """A handshake of which nothing was heard for so long is looked at, unless charon's log would have told of its failure.
-It takes 5 ms; with a thousand to make, 50, and now and then half a second. After the last look the log is listened to:
-it tells what becomes of charon's retransmission, after four seconds."""
+It takes 5 ms; with a thousand to make, 50, and now and then half a second. After the last look the log is listened to
+until it ends: it tells what becomes of charon's retransmission, after four seconds."""
 
 
 @dataclass(slots=True)
@@ -173,10 +173,9 @@ class Steps:
             if isinstance(charon.state, Known) and not self._on_way(step, await charon.read(self.name)):
                 self._make_again()
                 return
-        else:
-            self.around.throng.needs_log()
-        if await self._ends(step, started, until=started + SLOT_S) or not isinstance(charon.state, Known):
-            return
+        with self.around.throng.waiting():
+            if await self._ends(step, started, until=started + SLOT_S) or not isinstance(charon.state, Known):
+                return
         here = await charon.read(self.name)
         if step.connection.part is not None:
             await self._give_up(step, started, here)
@@ -212,7 +211,7 @@ class Steps:
 
     def _make_again(self) -> None:
         """It has failed, and nobody has heard why: it counts for nothing, and the next one is heard."""
-        self.around.throng.needs_log()
+        self.around.throng.failed()
         self.facts = replace(self.facts, attempt=None)
 
     async def _give_up(self, step: Initiate, started: float, here: CharonConnection) -> None:

@@ -8,11 +8,12 @@ import pytest
 from swanherd.core.facts import CharonConnection, IkeSa
 from swanherd.core.intent import Connection
 from swanherd.runtime.steps import SLOT_S, UNHEARD_S
-from swanherd.runtime.throng import CALM_S, FEW, MANY
+from swanherd.runtime.throng import AGAIN_S, CALM_S, FEW, MANY, Throng
 from swanherd.runtime.window import Window
 from tests.unit.core.charon import expected
 from tests.unit.core.settings import ALPHA, VIP_WAN
 from tests.unit.runtime.following import Around, idle, takeover, until
+from tests.unit.runtime.model import ModelCharon
 
 pytestmark = pytest.mark.looptime
 
@@ -118,6 +119,37 @@ async def test_an_sa_without_its_children_is_made_whole_at_the_slots_end() -> No
     around.charon.heard_before = False
     await idle(lane, within_s=SLOT_S + 1)
     assert lane.facts.attempt is None
+
+
+async def test_one_slow_handshake_is_listened_to_while_it_lasts() -> None:
+    """And a little longer, since all of charon is read when it is heard again; a failed one, as long as the throng is.
+
+    Broken by: ``waiting`` that ends at once, or never; ``_over`` that keeps what has failed before.
+    """
+    charon = ModelCharon()
+    throng = Throng(charon)
+    for _ in range(MANY):
+        throng.came()
+    assert not charon.hears
+    with throng.waiting():
+        assert charon.hears
+    await asyncio.sleep(AGAIN_S / 2)
+    with throng.waiting():
+        await asyncio.sleep(AGAIN_S * 0.7)
+    await asyncio.sleep(AGAIN_S / 2)
+    assert charon.hears
+    await asyncio.sleep(AGAIN_S * 0.6)
+    assert not charon.hears
+    throng.failed()
+    await asyncio.sleep(AGAIN_S * 2)
+    assert charon.hears
+    for _ in range(MANY):
+        throng.left()
+    await asyncio.sleep(CALM_S * 1.1)
+    assert charon.hears
+    for _ in range(MANY):
+        throng.came()
+    assert not charon.hears
 
 
 async def test_where_the_log_is_heard_nobody_looks() -> None:
