@@ -2,11 +2,10 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
-from swanherd.world.charon import looker
 from swanherd.world.charon.questions import OPEN_S
 from swanherd.world.charon.transport import ViciConnection
 from tests.component.charon.agents import eventually, running
@@ -14,8 +13,6 @@ from tests.component.charon.fake import Caller, empty_charon, event_packet, fake
 from tests.unit.core.settings import ALPHA
 
 PEERS: Final = 200
-_LENGTH: Final = 4
-"""Bytes that tell how long a packet is."""
 
 
 def _line(number: int, text: str, group: str = "NET") -> bytes:
@@ -125,38 +122,3 @@ async def test_a_try_after_a_failed_one_is_awaited_too(tmp_path: Path, monkeypat
         listener.event("ike-rekey", {"up": "yes", "other": {"uniqueid": "1"}})  # something that is looked at
         await eventually(lambda: ("list-sas", {"ike": b"other"}) in server.asked, "both are heard")
         assert len(rests) == before
-
-
-async def test_the_answer_to_a_regular_question_wakes_the_agent_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Charon writes the length of an answer, and then the answer: half of what an idle agent's wake-ups would be.
-
-    Broken by: ``_send`` without ``rest``; ``check_names`` asking as if it were in a hurry.
-    """
-    pieces: list[int] = []
-    read = ViciConnection.data_received
-
-    def counted(connection: ViciConnection, data: bytes) -> None:
-        pieces.append(len(data))
-        read(connection, data)
-
-    async def in_two(caller: Caller, command: str, message: dict[str, Any]) -> None:
-        whole: list[bytes] = []
-        with monkeypatch.context() as kept:
-            kept.setattr(caller, "raw", whole.append)
-            await empty_charon(caller, command, message)
-        answer = b"".join(whole)
-        caller.raw(answer[:_LENGTH])
-        await asyncio.sleep(0.0005)
-        caller.raw(answer[_LENGTH:])
-
-    monkeypatch.setattr(ViciConnection, "data_received", counted)
-    monkeypatch.setattr(looker, "YOUNG_S", 0.0)
-    async with fake(tmp_path, in_two) as (server, path), running(path) as here:
-        await here.until_state("known")
-        assert _LENGTH in pieces, "whoever is in a hurry reads what is there"
-        await eventually(lambda: server.asked.count(("get-conns", {})) > 2, "all is known")
-        pieces.clear()
-        await eventually(lambda: len(pieces) >= 2, "asked")
-        assert _LENGTH not in pieces

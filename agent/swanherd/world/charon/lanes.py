@@ -28,9 +28,6 @@ CALL_DEADLINE_S: Final = 5.0
 RELEASE_DEADLINE_S: Final = 2.0
 """For fences: after this long the release is reported as pending, and tried again."""
 
-UNHURRIED_S: Final = 0.002
-"""Charon answers in a third of a millisecond, in two pieces: who looks so much later is woken once for both."""
-
 NOTHING: Final[Outgoing] = MappingProxyType({})
 """The message of a command that needs none."""
 
@@ -127,11 +124,8 @@ class Lane:
         name: str = "",
         deadline_s: float = 0,
         first: bool = False,
-        unhurried: bool = False,
     ) -> Reply:
         """Charon's answer to *command*, which is about the connection *name* (if any); *first*: before all who wait.
-
-        *unhurried*: it may come ``UNHURRIED_S`` later, and wakes the agent once less.
 
         CharonGone, or CharonSilent after the deadline. Leaving a call by cancellation is like a deadline: the command
         goes on in charon.
@@ -141,7 +135,7 @@ class Lane:
         try:
             await self._turns.take(first=first)
             async with asyncio.timeout(deadline_s):
-                answer = await self._send(command, message, stream=stream, name=name, unhurried=unhurried)
+                answer = await self._send(command, message, stream=stream, name=name)
                 await asyncio.wait((answer,))
         except TimeoutError:
             self._stats.timeouts += 1
@@ -178,17 +172,13 @@ class Lane:
 
     # --- inside -------------------------------------------------------------------------------------------------
 
-    async def _send(
-        self, command: str, message: Outgoing, *, stream: str, name: str, unhurried: bool
-    ) -> asyncio.Future[Reply]:
+    async def _send(self, command: str, message: Outgoing, *, stream: str, name: str) -> asyncio.Future[Reply]:
         """Send by a connection of its own, for which the caller has a slot."""
         try:
             # Encoded only now: a thousand calls at once would hold the loop for 0.1 s.
             packet = encode(message)
             connection = await self._usable()
             answer = connection.send(command, packet, stream=stream)
-            if unhurried:
-                connection.rest(UNHURRIED_S)
         except BaseException:  # a cancellation too: the slot must not be lost with it
             self._turns.give_back(answered=False)
             raise

@@ -160,7 +160,7 @@ class Looker:
                     await self._read_names()
                 elif self._mirror.now == self._names_read:
                     position, ask = next(questions)
-                    if await ask(unhurried=True) is not self._read[position]:
+                    if await ask() is not self._read[position]:
                         await self._read_names()
                 elif loop.time() >= self._names_read_at + REREAD_S:
                     await self._read_names()

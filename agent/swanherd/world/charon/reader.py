@@ -75,21 +75,21 @@ class Reader:
         """What the last answers were, and what they say: the same again is the same object, and not decoded."""
         self._asking = 0
 
-    async def names(self, *, unhurried: bool = False) -> frozenset[str]:
+    async def names(self) -> frozenset[str]:
         """The names of all loaded connections; the same object while nothing changes."""
-        return await self._listed("get-conns", "conns", unhurried=unhurried)
+        return await self._listed("get-conns", "conns")
 
-    async def shared_ids(self, *, unhurried: bool = False) -> frozenset[str]:
+    async def shared_ids(self) -> frozenset[str]:
         """The ids of all loaded shared secrets that have one; the same object while nothing changes."""
-        return await self._listed("get-shared", "keys", unhurried=unhurried)
+        return await self._listed("get-shared", "keys")
 
-    async def key_ids(self, *, unhurried: bool = False) -> frozenset[str]:
+    async def key_ids(self) -> frozenset[str]:
         """The ids of all loaded private keys; the same object while nothing changes."""
-        return await self._listed("get-keys", "keys", unhurried=unhurried)
+        return await self._listed("get-keys", "keys")
 
-    async def traps(self, *, unhurried: bool = False) -> dict[str, frozenset[str]]:
+    async def traps(self) -> dict[str, frozenset[str]]:
         """The trapped children of every connection; the same object while nothing changes."""
-        reply = await self._lane.call("list-policies", {"trap": True}, stream="list-policy", unhurried=unhurried)
+        reply = await self._lane.call("list-policies", {"trap": True}, stream="list-policy")
         if reply.items != self._trapped[0]:
             self._trapped = reply.items, trapped([item async for item in _decoded(reply.items)])
         return self._trapped[1]
@@ -138,8 +138,8 @@ class Reader:
             self._asking -= 1
         return Found(section, traps, sas)
 
-    async def _listed(self, command: str, key: str, *, unhurried: bool) -> frozenset[str]:
-        body = (await self._lane.call(command, unhurried=unhurried)).body
+    async def _listed(self, command: str, key: str) -> frozenset[str]:
+        body = (await self._lane.call(command)).body
         known = self._names_of.get(command)
         if known is None or known[0] != body:
             known = self._names_of[command] = body, frozenset(texts(decode(body), key))
