@@ -96,6 +96,7 @@ class Loop:
         """What the wire was last judged by."""
         self._neighbours = neighbours
         self._full_at = 0.0
+        self._throngs = 0
         self._alive_at = 0.0
         self._alive_s = min(ALIVE_S, longest_wait_s or ALIVE_S)
         self.backoff = Backoff()
@@ -123,6 +124,9 @@ class Loop:
             self._teller.passed(changes, took_s=clock() - started)
             if full:
                 self._full_at = clock() + rest_s(clock() - started)
+            if full or self._throngs != self._around.throng.over:
+                # What a takeover of many needed is not kept until everything is looked at.
+                self._throngs = self._around.throng.over
                 SURVIVORS.collect()
                 give_back()
             await self._store.changed(self._next_look())

@@ -36,6 +36,8 @@ class Throng:
         self._slow = 0
         self._again: asyncio.TimerHandle | None = None
         self._calm: asyncio.TimerHandle | None = None
+        self.over = 0
+        """How many throngs have been, and are over."""
 
     def came(self) -> None:
         """A lane has begun to work."""
@@ -80,6 +82,7 @@ class Throng:
     def _over(self) -> None:
         self._calm = None
         self._thronged = self._failed = False
+        self.over += 1
         self._tell()
 
     def _tell(self) -> None:
