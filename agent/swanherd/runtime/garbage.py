@@ -9,7 +9,8 @@ visited once more when what is set aside has grown by a tenth since that was don
 a lot at once.
 
 None comes of its own accord: the interpreter has one when much was made, and that is in a takeover (40 ms before the
-first handshake of a hundred, measured). The loop has one when it has looked at everything, every few minutes.
+first handshake of a hundred, measured). The loop has one when it has looked at everything, every few minutes, and when
+a takeover of many is over.
 """
 
 import ctypes
