@@ -1,7 +1,7 @@
 """Whether charon's log is listened to: not while many connections change hands, as long as that goes well.
 
 A line of the log is a job of charon's and several switches of its threads until it is here, and a tunnel that comes up
-has twenty of them: half of charon's own time in the takeover of a hundred tunnels, and a quarter of the agent's
+has twenty of them: a third of charon's own time in the takeover of a hundred tunnels, and a quarter of the agent's
 (measured). All that they tell where nothing fails, events tell too. What only the log tells is not lost but late:
 
 - that a handshake failed: whoever began it looks when nothing was heard of it for a while, and makes it again, heard;
