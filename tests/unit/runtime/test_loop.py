@@ -11,8 +11,10 @@ from swanherd.core.facts import Known
 from swanherd.core.facts import Link as Device
 from swanherd.core.intent import Intent
 from swanherd.core.rhythm import SELDOM_S
+from swanherd.runtime.garbage import Survivors
 from swanherd.runtime.loop import ALIVE_S
 from swanherd.runtime.neighbours import ANNOUNCE_AGAIN_S
+from swanherd.runtime.throng import CALM_S, MANY
 from tests.unit.core.settings import ALPHA, VIP_LTE, VIP_WAN, WAN
 from tests.unit.core.views import VERSION, network, sa
 from tests.unit.runtime.heart import CAME, DECLARED, INTERVAL_S, Heart, beating
@@ -86,6 +88,27 @@ async def test_a_right_that_ends_in_anybodys_pass_is_cut_on_the_wire_first() -> 
         await asyncio.sleep(0.1)
         assert heart.table.cut_at == {VIP_WAN: began, VIP_LTE: began}
         assert [at for at, call, _ in heart.charon.calls if call == "unload!"] == [began]
+
+
+async def test_what_a_takeover_of_many_needed_is_given_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No full collection comes of its own accord.
+
+    Broken by: ``run`` collecting after a full pass alone, or after each pass.
+    """
+    collected: list[None] = []
+    monkeypatch.setattr(Survivors, "collect", lambda _: collected.append(None))
+    async with beating() as heart:
+        await asyncio.sleep(CALM_S)
+        collected.clear()
+        throng = heart.loop._around.throng
+        for _ in range(MANY):
+            throng.came()
+        for _ in range(MANY):
+            throng.left()
+        await asyncio.sleep(CALM_S + 1.1 * ALIVE_S)
+        assert len(collected) == 1
+        await asyncio.sleep(2 * ALIVE_S)
+        assert len(collected) == 1
 
 
 async def test_the_wire_is_looked_at_though_nothing_happens() -> None:
